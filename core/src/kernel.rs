@@ -1,0 +1,17 @@
+//! The one seam with a kernel.
+
+use crate::input::SinkFault;
+use crate::output::Transaction;
+use crate::ruleset::Ruleset;
+
+/// A kernel that holds the table. Blocking; the agent gives it a thread.
+pub trait Kernel {
+    /// Why something failed.
+    type Error: core::error::Error + Into<SinkFault>;
+
+    /// Commits all of `transaction` or nothing.
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), Self::Error>;
+
+    /// Reads the table back; empty when there is none. Elements of dynamic sets are left out.
+    fn observe(&mut self) -> Result<Ruleset, Self::Error>;
+}

@@ -1,0 +1,116 @@
+//! Rules.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChainName, Datum, Field, SetName};
+
+/// A rule: its expressions run from left to right, and the first that does not hold ends it.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// The expressions.
+    pub exprs: Vec<Expr>,
+    /// For people: at most [`super::COMMENT_BYTES_MAX`] bytes.
+    pub comment: String,
+}
+
+/// One expression of a rule.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Expr {
+    /// Holds when `field & mask` equals `value` (differs from it when `negated`).
+    Compare {
+        /// What is read from the frame.
+        field: Field,
+        /// The bits that count; all when `None`. Only for one-byte fields.
+        mask: Option<u8>,
+        /// Whether equality is asked for, or its opposite.
+        negated: bool,
+        /// What it is compared with.
+        value: Datum,
+    },
+    /// Counts packets and bytes.
+    Counter,
+    /// Looks the fields up in a verdict map and does what the element says; holds (and goes on) when there is none.
+    Dispatch {
+        /// The parts of the key.
+        fields: Vec<Field>,
+        /// The map.
+        map: SetName,
+    },
+    /// Something the kernel holds that this program never writes; makes a rule differ from every wanted one.
+    Foreign(String),
+    /// Holds when the fields are in the set (are not, when `negated`).
+    Lookup {
+        /// The parts of the key.
+        fields: Vec<Field>,
+        /// The set.
+        set: SetName,
+        /// Whether absence is asked for.
+        negated: bool,
+    },
+    /// Holds when the field is within the range, both ends included.
+    Range {
+        /// What is read from the frame.
+        field: Field,
+        /// The lower end.
+        low: Datum,
+        /// The upper end.
+        high: Datum,
+    },
+    /// Adds the fields to a dynamic set, or renews them there; does not hold when the set is full.
+    Update {
+        /// The parts of the key.
+        fields: Vec<Field>,
+        /// The dynamic set.
+        set: SetName,
+        /// How long the element stays from now on. Whole seconds.
+        timeout: Duration,
+    },
+    /// Ends the rule.
+    Verdict(Verdict),
+}
+
+impl Expr {
+    /// `field` equals `value`.
+    pub const fn is(field: Field, value: Datum) -> Self {
+        Self::Compare { field, mask: None, negated: false, value }
+    }
+
+    /// `field` differs from `value`.
+    pub const fn is_not(field: Field, value: Datum) -> Self {
+        Self::Compare { field, mask: None, negated: true, value }
+    }
+
+    /// `fields` are an element of `set`.
+    pub fn within(fields: impl Into<Vec<Field>>, set: SetName) -> Self {
+        Self::Lookup { fields: fields.into(), set, negated: false }
+    }
+}
+
+/// What happens to the frame.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It passes this hook.
+    Accept,
+    /// It is gone.
+    Drop,
+    /// Another chain decides; at its end the base chain's policy does.
+    Goto(ChainName),
+    /// Another chain decides; at its end the next rule does.
+    Jump(ChainName),
+    /// Back to the rule behind the jump.
+    Return,
+}
+
+impl Verdict {
+    /// The chain that the verdict leads to.
+    pub const fn target(&self) -> Option<&ChainName> {
+        match self {
+            Self::Accept | Self::Drop | Self::Return => None,
+            Self::Goto(chain) | Self::Jump(chain) => Some(chain),
+        }
+    }
+}
