@@ -14,6 +14,8 @@
 
 extern crate alloc;
 
+pub mod eval;
+pub mod frame;
 mod input;
 mod kernel;
 pub mod model;

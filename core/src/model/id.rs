@@ -27,7 +27,8 @@ impl NamespacedName {
     pub fn parse(text: &str, default_namespace: &str) -> Option<Self> {
         let text = text.trim();
         let (namespace, name) = text.split_once('/').unwrap_or((default_namespace, text));
-        let usable = |part: &str| !part.is_empty() && !part.contains('/') && !part.contains(char::is_whitespace);
+        let usable =
+            |part: &str| !part.is_empty() && !part.contains('/') && !part.contains(char::is_whitespace);
         (usable(namespace) && usable(name)).then(|| Self::new(namespace, name))
     }
 }

@@ -35,7 +35,8 @@ impl Labels {
 impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
     /// Labels from pairs; a later pair replaces an earlier one with the same key.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let map: BTreeMap<Arc<str>, Arc<str>> = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        let map: BTreeMap<Arc<str>, Arc<str>> =
+            pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         map.into()
     }
 }

@@ -150,14 +150,22 @@ impl Ruleset {
 impl Rule {
     /// The chains that this rule leads to.
     pub fn jumps(&self) -> impl Iterator<Item = &ChainName> {
-        self.exprs.iter().filter_map(|expr| if let Expr::Verdict(verdict) = expr { verdict.target() } else { None })
+        self.exprs
+            .iter()
+            .filter_map(|expr| if let Expr::Verdict(verdict) = expr { verdict.target() } else { None })
     }
 
     /// The sets and maps that this rule uses.
     pub fn sets(&self) -> impl Iterator<Item = &SetName> {
         self.exprs.iter().filter_map(|expr| match expr {
-            Expr::Dispatch { map: set, .. } | Expr::Lookup { set, .. } | Expr::Update { set, .. } => Some(set),
-            Expr::Compare { .. } | Expr::Counter | Expr::Foreign(_) | Expr::Range { .. } | Expr::Verdict(_) => None,
+            Expr::Dispatch { map: set, .. } | Expr::Lookup { set, .. } | Expr::Update { set, .. } => {
+                Some(set)
+            }
+            Expr::Compare { .. }
+            | Expr::Counter
+            | Expr::Foreign(_)
+            | Expr::Range { .. }
+            | Expr::Verdict(_) => None,
         })
     }
 }

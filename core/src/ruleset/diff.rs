@@ -24,7 +24,8 @@ impl Dirty {
     /// Everything at which `one` and `other` do differ.
     pub fn between(one: &Ruleset, other: &Ruleset) -> Self {
         let chains = one.chains.keys().chain(other.chains.keys());
-        let chains = chains.filter(|name| one.chains.get(*name) != other.chains.get(*name)).cloned().collect();
+        let chains =
+            chains.filter(|name| one.chains.get(*name) != other.chains.get(*name)).cloned().collect();
         let mut sets = BTreeMap::new();
         for name in one.sets.keys().chain(other.sets.keys()) {
             let (left, right) = (one.sets.get(name), other.sets.get(name));

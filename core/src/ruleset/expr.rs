@@ -33,7 +33,7 @@ pub enum Expr {
     },
     /// Counts packets and bytes.
     Counter,
-    /// Looks the fields up in a verdict map and does what the element says; holds (and goes on) when there is none.
+    /// Looks the fields up in a verdict map and does what the element says; does not hold when there is none.
     Dispatch {
         /// The parts of the key.
         fields: Vec<Field>,

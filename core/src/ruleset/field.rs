@@ -238,6 +238,8 @@ impl Datum {
     pub const TCP: Self = Self::Protocol(6);
     /// The protocol number of UDP.
     pub const UDP: Self = Self::Protocol(17);
+    /// No value is greater.
+    pub(crate) const MAX: Self = Self::Protocol(u8::MAX);
 }
 
 impl fmt::Display for Datum {

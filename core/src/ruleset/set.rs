@@ -60,6 +60,14 @@ pub enum Key {
 }
 
 impl Key {
+    /// The exact key of `values`: one, or a concatenation.
+    pub fn of(values: &[Datum]) -> Self {
+        match values {
+            [value] => Self::One(*value),
+            _ => Self::Concat(values.into()),
+        }
+    }
+
     /// Whether an element with this key stands for `values`.
     pub fn covers(&self, values: &[Datum]) -> bool {
         match (self, values) {
@@ -75,13 +83,11 @@ impl Set {
     /// The element that stands for `values`, if any.
     pub fn find(&self, values: &[Datum]) -> Option<(&Key, &Option<Verdict>)> {
         if self.spec.interval {
-            return self.elements.iter().find(|(key, _)| key.covers(values));
+            let [value] = values else { return None };
+            let before = self.elements.range(..=Key::Range(*value, Datum::MAX)).next_back();
+            return before.filter(|(key, _)| key.covers(values));
         }
-        let key = match values {
-            [value] => Key::One(*value),
-            _ => Key::Concat(values.into()),
-        };
-        self.elements.get_key_value(&key)
+        self.elements.get_key_value(&Key::of(values))
     }
 }
 

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Display, Formatter, Write as _};
 
 use super::{
-    BaseChain, Chain, ChainSpec, Datum, Elements, Expr, Field, Hook, Key, KeyType, Op, Rule, Ruleset, Set, SetSpec,
-    Verdict,
+    BaseChain, Chain, ChainSpec, Datum, Elements, Expr, Field, Hook, Key, KeyType, Op, Rule, Ruleset, Set,
+    SetSpec, Verdict,
 };
 use crate::output::{Scope, Transaction};
 
@@ -46,7 +46,9 @@ impl Display for Transaction {
 impl Display for Op {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddChain(name, spec) => writeln!(f, "add chain bridge {TABLE} {name} {{\n{}}}", Lines(spec)),
+            Self::AddChain(name, spec) => {
+                writeln!(f, "add chain bridge {TABLE} {name} {{\n{}}}", Lines(spec))
+            }
             Self::AddSet(name, spec) => {
                 writeln!(f, "add {} bridge {TABLE} {name} {{\n{}}}", kind(spec), Lines(spec))
             }
