@@ -1,0 +1,113 @@
+//! The command line: verbs, options and their help.
+
+use clap::{Args, Parser, Subcommand};
+
+/// The one door to every tool of the project.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo ci",
+    bin_name = "cargo ci",
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  \
+        cargo ci demo        see a policy take effect on a real bridge\n  \
+        cargo ci test        everything the pipeline checks\n  \
+        cargo ci fmt         put the sources in form before a commit"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What `cargo ci` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the benchmarks, all of them or those named.
+    Bench(Bench),
+    /// Show a policy taking effect: pods on a bridge, who reaches whom before and after.
+    #[command(after_help = "Examples:\n  \
+        cargo ci demo\n  \
+        cargo ci demo scenarios/demo\n\n\
+        Works as root and as any user who may make user namespaces. The host's own network is not touched.")]
+    Demo(Demo),
+    /// Check advisories, licences and sources of the dependencies with cargo-deny.
+    #[command(after_help = "Reads ci/deny.toml. `cargo ci test` checks the licences without cargo-deny.")]
+    Deny,
+    /// Check who may depend on whom, and under which licences.
+    Deps,
+    /// Put the sources in form.
+    #[command(
+        after_help = "Examples:\n  cargo ci fmt            rewrite\n  cargo ci fmt --check    only look"
+    )]
+    Fmt(Fmt),
+    /// Check the house rules, clippy and the documentation.
+    Lint,
+    /// Make sure the Debian packages that the tests and the demo need are there.
+    #[command(after_help = "Examples:\n  \
+        cargo ci packages           install as root; else print the command and fail\n  \
+        cargo ci packages --list    print the names of the missing ones, change nothing")]
+    Packages(Packages),
+    /// Check everything the pipeline checks: packages, form, lints, arrows, documentation, tests, scenarios.
+    #[command(after_help = "Example:\n  \
+        cargo ci test\n\n\
+        Stops at the first step that fails. As root it installs missing Debian packages; otherwise it prints the \
+        apt-get line and stops.")]
+    Test,
+}
+
+/// Options of `bench`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    cargo ci bench\n  \
+    cargo ci bench NAME\n  \
+    cargo ci bench NAME -- --quick    what follows -- goes to the benchmark")]
+pub(crate) struct Bench {
+    /// Names of benchmark targets; without any, all of them run.
+    pub(crate) names: Vec<String>,
+    /// Arguments for the benchmark programs.
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `demo`.
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Directory of the demonstration.
+    #[arg(default_value = "scenarios/demo")]
+    pub(crate) directory: std::path::PathBuf,
+}
+
+/// Options of `fmt`.
+#[derive(Args, Debug)]
+pub(crate) struct Fmt {
+    /// Change nothing; fail if something is out of form.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Options of `packages`.
+#[derive(Args, Debug)]
+pub(crate) struct Packages {
+    /// Print the names of the missing packages on one line and change nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does() {
+        for verb in Cli::command().get_subcommands() {
+            assert!(verb.get_about().is_some(), "`{}` has no help", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What each verb does.
+
+use anyhow::{Result, bail};
+
+use crate::cli::{Bench, Cli, Demo, Fmt, Packages, Verb};
+use crate::metadata::Metadata;
+use crate::program::{Program, find, search_path};
+use crate::steps::{self, Step};
+use crate::{arrows, bench, house, licences, packages, toolchain};
+
+/// Everything the pipeline checks, the quick ones first.
+const TEST: [Step; 10] = [
+    Step { name: "packages", run: packages::ensure },
+    Step { name: "toolchain", run: toolchain::ensure },
+    Step { name: "form", run: check_form },
+    Step { name: "house rules", run: house_rules },
+    Step { name: "arrows", run: check_arrows },
+    Step { name: "licences", run: check_licences },
+    Step { name: "clippy", run: clippy },
+    Step { name: "documentation", run: documentation },
+    Step { name: "core on bare metal", run: bare_metal },
+    Step { name: "tests", run: tests },
+];
+
+/// Runs the verb.
+///
+/// # Errors
+/// What went wrong, in one sentence.
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    match cli.verb {
+        Verb::Bench(Bench { names, arguments }) => bench::run(&names, &arguments),
+        Verb::Demo(options) => demo(&options),
+        Verb::Deny => deny(),
+        Verb::Deps => {
+            check_arrows()?;
+            check_licences()
+        }
+        Verb::Fmt(Fmt { check: true }) => check_form(),
+        Verb::Fmt(Fmt { check: false }) => Program::cargo().args(["fmt", "--all"]).run(),
+        Verb::Lint => {
+            house_rules()?;
+            clippy()?;
+            documentation()
+        }
+        Verb::Packages(Packages { list: true }) => crate::say(packages::missing().join(" ")),
+        Verb::Packages(Packages { list: false }) => packages::ensure(),
+        Verb::Test => steps::run(&TEST),
+    }
+}
+
+fn demo(options: &Demo) -> Result<()> {
+    packages::ensure()?;
+    Program::cargo()
+        .args(["run", "--quiet", "--locked", "--package", "sim", "--bin", "sim", "--", "demo"])
+        .args([&options.directory])
+        .run()
+}
+
+fn deny() -> Result<()> {
+    if find("cargo-deny", &search_path()).is_none() {
+        bail!("cargo-deny is not installed: run `cargo install --locked cargo-deny`");
+    }
+    Program::cargo().args(["deny", "--locked", "check", "--config", "ci/deny.toml"]).run()
+}
+
+fn check_form() -> Result<()> {
+    Program::cargo().args(["fmt", "--all", "--", "--check"]).run()
+}
+
+fn house_rules() -> Result<()> {
+    house::check(&Metadata::read_workspace()?.workspace_root)
+}
+
+fn check_arrows() -> Result<()> {
+    arrows::check(&Metadata::read_workspace()?)
+}
+
+fn check_licences() -> Result<()> {
+    licences::check()
+}
+
+fn clippy() -> Result<()> {
+    Program::cargo()
+        .args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .run()
+}
+
+fn documentation() -> Result<()> {
+    Program::cargo()
+        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()
+}
+
+fn bare_metal() -> Result<()> {
+    Program::cargo()
+        .args(["build", "--locked", "--package", "policy-core", "--lib", "--target", toolchain::BARE_METAL])
+        .run()
+}
+
+/// One failing test hides no other: all of them run, then the step fails.
+fn tests() -> Result<()> {
+    Program::cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]).run()
+}
