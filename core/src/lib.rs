@@ -21,6 +21,7 @@ mod kernel;
 pub mod model;
 mod output;
 pub mod ruleset;
+pub mod spec;
 mod time;
 
 pub use input::{Input, SinkFault};
