@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn only_bench_targets_are_benchmarks() {
         let metadata: Metadata = serde_json::from_str(
-            r#"{"workspace_root": "/", "workspace_members": ["a"], "resolve": null, "packages": [
+            r#"{"workspace_members": ["a"], "resolve": null, "packages": [
                 {"id": "a", "name": "a", "version": "1.0.0", "license": null, "dependencies": [], "targets": [
                     {"name": "a", "kind": ["lib"]}, {"name": "event", "kind": ["bench"]}]}]}"#,
         )

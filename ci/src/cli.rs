@@ -1,5 +1,7 @@
 //! The command line: verbs, options and their help.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 /// The one door to every tool of the project.
@@ -72,9 +74,8 @@ pub(crate) struct Bench {
 /// Options of `demo`.
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    /// Directory of the demonstration.
-    #[arg(default_value = "scenarios/demo")]
-    pub(crate) directory: std::path::PathBuf,
+    /// Directory of the demonstration [default: scenarios/demo].
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// Options of `fmt`.

@@ -14,6 +14,9 @@ use crate::spdx;
 /// The targets the agent is shipped for.
 const SHIPPED: [&str; 2] = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
 
+/// Where the allowed licences are listed, from the workspace's root.
+const LIST: &str = "ci/deny.toml";
+
 /// The part of cargo-deny's configuration that says which licences are allowed.
 #[derive(Debug, Deserialize)]
 struct Deny {
@@ -47,19 +50,17 @@ impl Allowed {
 /// # Errors
 /// `ci/deny.toml` cannot be read, or a package has a licence that is not allowed.
 pub(crate) fn check() -> Result<()> {
+    let text = std::fs::read_to_string(LIST).with_context(|| format!("cannot read {LIST}"))?;
+    let deny: Deny = toml::from_str(&text).with_context(|| format!("cannot read {LIST}"))?;
     for target in SHIPPED {
         let metadata = Metadata::read_graph(target)?;
-        let file = metadata.workspace_root.join("ci/deny.toml");
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let deny: Deny = toml::from_str(&text).with_context(|| format!("cannot read {}", file.display()))?;
         let linked = linked(&metadata)?;
         let faults = linked
             .values()
             .filter_map(|(package, path)| fault(package, path, &deny.licenses).transpose())
             .collect::<Result<Vec<_>>>()?;
         if !faults.is_empty() {
-            bail!("licences that ci/deny.toml does not allow:\n  {}", faults.join("\n  "));
+            bail!("licences that {LIST} does not allow:\n  {}", faults.join("\n  "));
         }
         crate::say(format_args!("{target}: {} packages under allowed licences", linked.len()))?;
     }
@@ -118,7 +119,7 @@ mod tests {
         };
         let edge = |to: &str, kind: Option<&str>| json!({"pkg": to, "dep_kinds": [{"kind": kind}]});
         serde_json::from_value(json!({
-            "workspace_root": "/", "workspace_members": ["member"],
+            "workspace_members": ["member"],
             "packages": [package("member", Some("Apache-2.0")), package("linked", Some("MIT")),
                          package("deep", Some("GPL-3.0-only")), package("tested", None)],
             "resolve": {"nodes": [

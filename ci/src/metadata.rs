@@ -1,6 +1,6 @@
 //! The part of `cargo metadata` (format version 1) that the checks read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -16,8 +16,6 @@ pub(crate) struct Metadata {
     pub(crate) workspace_members: Vec<String>,
     /// The graph of resolved dependencies, when it was asked for.
     pub(crate) resolve: Option<Resolve>,
-    /// The directory of the workspace's manifest.
-    pub(crate) workspace_root: PathBuf,
 }
 
 /// One package.
@@ -96,6 +94,17 @@ pub(crate) struct Edge {
 #[derive(Debug, Deserialize)]
 pub(crate) struct EdgeKind {
     pub(crate) kind: Kind,
+}
+
+/// The directory of the workspace that the current directory is in.
+///
+/// # Errors
+/// Cargo finds no workspace here.
+pub(crate) fn workspace_root() -> Result<PathBuf> {
+    let manifest =
+        Program::cargo().args(["locate-project", "--workspace", "--message-format", "plain"]).read()?;
+    let root = Path::new(manifest.trim_end()).parent().context("cargo named no manifest of a workspace")?;
+    Ok(root.to_owned())
 }
 
 impl Metadata {

@@ -1,51 +1,80 @@
-//! The Debian packages that the tests and the demo need, by the programs they bring.
+//! The Debian packages that the demo and the tests need, by what they bring.
 //!
-//! A package counts as installed when its program is there, so other distributions work as long as the programs exist.
-//! Two packages bring a program of the same name (`ping`, `arping`); the right one says `iputils` in its version.
+//! A package counts as installed when its program or library is there, so other distributions work as long as those
+//! exist. Two packages bring a program of the same name (`ping`, `arping`); the right one says `iputils` in its version.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::program::{Program, find, search_path};
 
-/// A program the project runs.
+/// A package and how to see that it is there.
 #[derive(Clone, Copy, Debug)]
 struct Needed {
-    program: &'static str,
     package: &'static str,
-    /// Arguments that make the program print its version, and a word that must be in it.
-    version: Option<(&'static str, &'static str)>,
+    brings: Brings,
+    by: Purpose,
 }
 
-/// Every program the tests and the demo run. A new need is a new row.
-const NEEDED: [Needed; 4] = [
-    Needed { program: "nft", package: "nftables", version: None },
-    Needed { program: "ip", package: "iproute2", version: None },
-    Needed { program: "ping", package: "iputils-ping", version: Some(("-V", "iputils")) },
-    Needed { program: "arping", package: "iputils-arping", version: Some(("-V", "iputils")) },
+/// What a package brings.
+#[derive(Clone, Copy, Debug)]
+enum Brings {
+    /// A shared library of this name, with any version in its file name.
+    Library(&'static str),
+    /// A program.
+    Program(&'static str),
+    /// A program whose answer to `-V` contains the word.
+    ProgramBy(&'static str, &'static str),
+}
+
+/// What a package is needed for; whoever runs the tests needs those of the demo too.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Purpose {
+    Demo,
+    Tests,
+}
+
+/// Everything the demo and the tests use besides Rust. A new need is a new row.
+const NEEDED: [Needed; 5] = [
+    Needed { package: "nftables", brings: Brings::Program("nft"), by: Purpose::Demo },
+    Needed { package: "iproute2", brings: Brings::Program("ip"), by: Purpose::Demo },
+    Needed { package: "iputils-ping", brings: Brings::ProgramBy("ping", "iputils"), by: Purpose::Demo },
+    Needed { package: "iputils-arping", brings: Brings::ProgramBy("arping", "iputils"), by: Purpose::Demo },
+    // For bindgen, with which `rustables` (the independent reader in the harness's tests) is built.
+    Needed { package: "libclang1", brings: Brings::Library("libclang"), by: Purpose::Tests },
 ];
 
-/// The packages that are missing, sorted.
-pub(crate) fn missing() -> Vec<&'static str> {
-    without(|needed| !is_there(needed))
+/// The packages missing for `purpose`, sorted.
+pub(crate) fn missing(purpose: Purpose) -> Vec<&'static str> {
+    select(purpose, |needed| !is_there(needed))
 }
 
-/// Installs the missing packages as root; otherwise says how to.
+/// Installs what is missing as root; otherwise says how to.
 ///
 /// # Errors
 /// Not root and something is missing, or the installation failed.
-pub(crate) fn ensure() -> Result<()> {
-    let missing = missing();
+pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
+    let missing = missing(purpose);
     if missing.is_empty() {
-        return crate::say(format_args!("all there: {}", without(|_| true).join(" ")));
+        return crate::say(format_args!("all there: {}", select(purpose, |_| true).join(" ")));
     }
     if !is_root()? {
         bail!("Debian packages are missing, install them with: {}", instruction(&missing));
     }
+    if find("apt-get", &search_path()).is_none() {
+        bail!(
+            "there is no apt-get here: install with this system's own tool what {} bring",
+            missing.join(", ")
+        );
+    }
     apt_get(&["update"])?;
     apt_get(&[&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat())?;
-    let still = self::missing();
+    let still = self::missing(purpose);
     if !still.is_empty() {
-        bail!("the programs of {} are still missing after the installation", still.join(", "));
+        bail!("{} are installed and what they bring is still missing", still.join(", "));
     }
     Ok(())
 }
@@ -55,21 +84,56 @@ fn instruction(packages: &[&str]) -> String {
     format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {}", packages.join(" "))
 }
 
-fn without(is_missing: impl Fn(&Needed) -> bool) -> Vec<&'static str> {
-    let mut packages: Vec<_> =
-        NEEDED.iter().filter(|needed| is_missing(needed)).map(|needed| needed.package).collect();
+fn select(purpose: Purpose, is_wanted: impl Fn(&Needed) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<_> = NEEDED
+        .iter()
+        .filter(|needed| needed.by <= purpose && is_wanted(needed))
+        .map(|needed| needed.package)
+        .collect();
     packages.sort_unstable();
-    packages.dedup();
     packages
 }
 
 fn is_there(needed: &Needed) -> bool {
-    if find(needed.program, &search_path()).is_none() {
-        return false;
+    match needed.brings {
+        Brings::Library(name) => library_directories().iter().any(|directory| has_library(directory, name)),
+        Brings::Program(name) => find(name, &search_path()).is_some(),
+        Brings::ProgramBy(name, word) => {
+            find(name, &search_path()).is_some()
+                && Program::new(name).args(["-V"]).read().is_ok_and(|version| version.contains(word))
+        }
     }
-    needed.version.is_none_or(|(argument, word)| {
-        Program::new(needed.program).args([argument]).read().is_ok_and(|version| version.contains(word))
-    })
+}
+
+/// Where bindgen looks for libclang: `LIBCLANG_PATH`, then the system's library directories down to the second level
+/// (`/usr/lib/llvm-14/lib`).
+fn library_directories() -> Vec<PathBuf> {
+    let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    let mut directories: Vec<PathBuf> = named.into_iter().collect();
+    let mut level: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from).to_vec();
+    for _ in 0..3 {
+        let below = level.iter().flat_map(|directory| subdirectories(directory)).collect();
+        directories.append(&mut level);
+        level = below;
+    }
+    directories
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn has_library(directory: &Path, name: &str) -> bool {
+    let mut entries = directory.read_dir().into_iter().flatten().flatten();
+    entries.any(|entry| is_library(&entry.file_name(), name) && entry.path().is_file())
+}
+
+/// Whether `file` is `NAME.so`, `NAME.so.VERSION` or `NAME-VERSION.so...`, and not another library that begins alike.
+fn is_library(file: &OsStr, name: &str) -> bool {
+    let Some(rest) = file.to_str().and_then(|file| file.strip_prefix(name)) else { return false };
+    let is_versioned = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains(".so");
+    rest == ".so" || rest.starts_with(".so.") || rest.strip_prefix('-').is_some_and(is_versioned)
 }
 
 /// Whether the effective user is root in this user namespace (the second number of `Uid:` in `/proc/self/status`).
@@ -84,21 +148,16 @@ fn effective_user(status: &str) -> Option<u32> {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
-    if find("apt-get", &search_path()).is_none() {
-        let programs: Vec<_> = NEEDED.iter().map(|needed| needed.program).collect();
-        bail!(
-            "there is no apt-get here: install the programs {} with this system's own tool",
-            programs.join(", ")
-        );
-    }
     Program::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").run()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use test_case::test_case;
 
-    use super::{NEEDED, effective_user, instruction, without};
+    use super::{Purpose, effective_user, instruction, is_library, select};
 
     #[test]
     fn instruction_can_be_pasted_into_a_shell() {
@@ -109,9 +168,27 @@ mod tests {
     }
 
     #[test]
-    fn only_packages_of_missing_programs_are_named() {
-        assert_eq!(without(|needed| needed.program == "nft"), ["nftables"]);
-        assert_eq!(without(|_| true).len(), NEEDED.len());
+    fn tests_need_what_the_demo_needs_and_more() {
+        let (demo, tests) = (select(Purpose::Demo, |_| true), select(Purpose::Tests, |_| true));
+        assert_eq!(demo, ["iproute2", "iputils-arping", "iputils-ping", "nftables"]);
+        assert!(demo.iter().all(|package| tests.contains(package)));
+        assert!(tests.contains(&"libclang1"));
+    }
+
+    #[test]
+    fn only_packages_that_are_wanted_are_named() {
+        assert_eq!(select(Purpose::Tests, |needed| needed.package == "nftables"), ["nftables"]);
+    }
+
+    #[test_case("libclang.so" => true)]
+    #[test_case("libclang.so.1" => true)]
+    #[test_case("libclang-14.so.14.0.6" => true; "version before and after")]
+    #[test_case("libclang-18.1.so" => true; "two numbers before")]
+    #[test_case("libclang-cpp.so.14" => false; "another library")]
+    #[test_case("libclang_rt.so" => false; "a runtime library")]
+    #[test_case("libclang.a" => false; "a static library")]
+    fn shared_library_is_known_by_its_file_name(file: &str) -> bool {
+        is_library(OsStr::new(file), "libclang")
     }
 
     #[test_case("Name:\tci\nUid:\t1000\t0\t0\t0\n", Some(0); "effective user is the second number")]

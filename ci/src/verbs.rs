@@ -1,16 +1,20 @@
 //! What each verb does.
 
-use anyhow::{Result, bail};
+use std::env;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::cli::{Bench, Cli, Demo, Fmt, Packages, Verb};
 use crate::metadata::Metadata;
+use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
 use crate::steps::{self, Step};
-use crate::{arrows, bench, house, licences, packages, toolchain};
+use crate::{arrows, bench, house, licences, metadata, packages, toolchain};
 
 /// Everything the pipeline checks, the quick ones first.
 const TEST: [Step; 10] = [
-    Step { name: "packages", run: packages::ensure },
+    Step { name: "packages", run: || packages::ensure(Purpose::Tests) },
     Step { name: "toolchain", run: toolchain::ensure },
     Step { name: "form", run: check_form },
     Step { name: "house rules", run: house_rules },
@@ -27,9 +31,15 @@ const TEST: [Step; 10] = [
 /// # Errors
 /// What went wrong, in one sentence.
 pub(crate) fn run(cli: Cli) -> Result<()> {
+    // Named by the caller from where the caller is; everything else is named from the workspace's root.
+    let from = env::current_dir().context("cannot tell the current directory")?;
+    env::set_current_dir(metadata::workspace_root()?).context("cannot enter the workspace's root")?;
     match cli.verb {
         Verb::Bench(Bench { names, arguments }) => bench::run(&names, &arguments),
-        Verb::Demo(options) => demo(&options),
+        Verb::Demo(Demo { directory }) => match directory {
+            Some(directory) => demo(&from.join(directory)),
+            None => demo(Path::new("scenarios/demo")),
+        },
         Verb::Deny => deny(),
         Verb::Deps => {
             check_arrows()?;
@@ -42,17 +52,19 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             clippy()?;
             documentation()
         }
-        Verb::Packages(Packages { list: true }) => crate::say(packages::missing().join(" ")),
-        Verb::Packages(Packages { list: false }) => packages::ensure(),
+        Verb::Packages(Packages { list: true }) => crate::say(packages::missing(Purpose::Tests).join(" ")),
+        Verb::Packages(Packages { list: false }) => packages::ensure(Purpose::Tests),
         Verb::Test => steps::run(&TEST),
     }
 }
 
-fn demo(options: &Demo) -> Result<()> {
-    packages::ensure()?;
+fn demo(directory: &Path) -> Result<()> {
+    packages::ensure(Purpose::Demo)?;
+    // Built apart, so that a first build is seen and the demonstration itself starts on a clean line.
+    Program::cargo().args(["build", "--locked", "--package", "sim", "--bin", "sim"]).run()?;
     Program::cargo()
         .args(["run", "--quiet", "--locked", "--package", "sim", "--bin", "sim", "--", "demo"])
-        .args([&options.directory])
+        .args([directory])
         .run()
 }
 
@@ -60,7 +72,7 @@ fn deny() -> Result<()> {
     if find("cargo-deny", &search_path()).is_none() {
         bail!("cargo-deny is not installed: run `cargo install --locked cargo-deny`");
     }
-    Program::cargo().args(["deny", "--locked", "check", "--config", "ci/deny.toml"]).run()
+    Program::cargo().args(["deny", "--locked", "--config", "ci/deny.toml", "check"]).run()
 }
 
 fn check_form() -> Result<()> {
@@ -68,7 +80,7 @@ fn check_form() -> Result<()> {
 }
 
 fn house_rules() -> Result<()> {
-    house::check(&Metadata::read_workspace()?.workspace_root)
+    house::check(Path::new("."))
 }
 
 fn check_arrows() -> Result<()> {
