@@ -36,6 +36,8 @@ pub enum Input {
     Tampered,
     /// Time passed.
     Tick,
+    /// The kernel's table could not be read.
+    Unobservable,
     /// An object is new or has changed.
     Upsert(Object),
 }

@@ -7,7 +7,7 @@ use crate::ruleset::Ruleset;
 /// A kernel that holds the table. Blocking; the agent gives it a thread.
 pub trait Kernel {
     /// Why something failed.
-    type Error: core::error::Error + Into<SinkFault>;
+    type Error: core::error::Error + Clone + Into<SinkFault>;
 
     /// Commits all of `transaction` or nothing.
     fn apply(&mut self, transaction: &Transaction) -> Result<(), Self::Error>;

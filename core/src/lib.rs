@@ -14,17 +14,28 @@
 
 extern crate alloc;
 
+mod compile;
+mod compiler;
+mod config;
 pub mod eval;
 pub mod frame;
+mod index;
 mod input;
+mod interval;
 mod kernel;
 pub mod model;
 mod output;
+mod reports;
 pub mod ruleset;
 pub mod spec;
 mod time;
+mod world;
 
+pub use compile::compile;
+pub use compiler::{Compiler, Outcome, Wake, pump};
+pub use config::Config;
 pub use input::{Input, SinkFault};
 pub use kernel::Kernel;
 pub use output::{Generation, Output, Report, Scope, Transaction};
 pub use time::Time;
+pub use world::World;

@@ -1,0 +1,332 @@
+//! The state machine: inputs in, transactions out.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::index::Index;
+use crate::input::{Input, SinkFault};
+use crate::kernel::Kernel;
+use crate::model::{Kind, Object, ObjectId};
+use crate::output::{Generation, Output, Report, Transaction};
+use crate::reports::Reports;
+use crate::ruleset::{Dirty, Ruleset, diff_within};
+use crate::time::Time;
+use crate::world::{Previous, World};
+
+/// The first wait after a refusal; each further one doubles it.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+/// The longest wait after refusals.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How often the kernel's table is read back although nothing seems to have happened to it.
+const AUDIT_EVERY: Duration = Duration::from_secs(600);
+
+/// Why the core wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Wake {
+    /// To read the kernel's table back.
+    Audit,
+    /// To try again after a refusal.
+    Retry,
+}
+
+/// Where the conversation with the kernel stands.
+#[derive(Clone, Debug)]
+enum Conversation {
+    /// Nothing is under way.
+    Idle,
+    /// `Output::Observe` was given; `Input::Observed` is due.
+    Observing,
+    /// A transaction was given; `Applied` or `Refused` is due. When `suspect`, the table was changed meanwhile.
+    Applying { transaction: Transaction, suspect: bool },
+    /// A transaction was refused; the table is read back at this time.
+    Waiting(Time),
+}
+
+/// The core of the agent.
+///
+/// > Feed one input, then take outputs until there is none, then feed the next.
+///
+/// Nothing is asked of the kernel before every kind of object has been listed once and the kernel's table has been
+/// read. After that, each change leads to at most one transaction in flight; changes that come in meanwhile wait and
+/// become one transaction together.
+#[derive(Debug)]
+pub struct Compiler {
+    world: World,
+    index: Index,
+    applied: Ruleset,
+    unlisted: BTreeSet<Kind>,
+    conversation: Conversation,
+    refusals: u32,
+    audit_at: Time,
+    generation: Generation,
+    reports: Reports,
+    outputs: VecDeque<Output>,
+}
+
+impl Compiler {
+    /// A core that knows nothing yet; its first output is a request to observe the kernel.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            world: World::default(),
+            index: Index::new(config),
+            applied: Ruleset::default(),
+            unlisted: Kind::ALL.into(),
+            conversation: Conversation::Observing,
+            refusals: 0,
+            audit_at: Time::default().plus(AUDIT_EVERY),
+            generation: Generation(0),
+            reports: Reports::default(),
+            outputs: VecDeque::from([Output::Observe]),
+        }
+    }
+
+    /// Takes in one event.
+    pub fn handle_input(&mut self, input: Input, now: Time) {
+        match input {
+            Input::Applied(generation) => self.committed(generation),
+            Input::Observed(ruleset) => self.observed(ruleset, now),
+            Input::Refused { generation, fault } => self.refused(generation, fault, now),
+            Input::Relist { kind, objects } => self.relist(kind, objects),
+            Input::Remove(id) => self.remove(&id),
+            Input::Tampered => self.tampered(),
+            Input::Tick => self.tick(now),
+            Input::Unobservable => self.unobservable(now),
+            Input::Upsert(object) => self.upsert(object),
+        }
+    }
+
+    /// The next request, if there is one.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front().or_else(|| self.next_transaction().map(Output::Apply))
+    }
+
+    /// When `Input::Tick` is wanted next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Time, Wake)> {
+        match self.conversation {
+            Conversation::Idle => Some((self.audit_at, Wake::Audit)),
+            Conversation::Observing | Conversation::Applying { .. } => None,
+            Conversation::Waiting(until) => Some((until, Wake::Retry)),
+        }
+    }
+
+    /// What is known.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What the world demands.
+    pub fn desired(&self) -> &Ruleset {
+        &self.index.desired.ruleset
+    }
+
+    /// What the kernel has acknowledged.
+    pub fn applied(&self) -> &Ruleset {
+        &self.applied
+    }
+
+    /// Whether every kind of object has been listed once.
+    pub fn is_synced(&self) -> bool {
+        self.unlisted.is_empty()
+    }
+
+    /// Whether the kernel has acknowledged all that the world demands.
+    pub fn is_settled(&self) -> bool {
+        self.is_synced()
+            && self.index.desired.dirty.is_empty()
+            && matches!(self.conversation, Conversation::Idle)
+    }
+
+    fn upsert(&mut self, object: Object) {
+        let id = object.id();
+        let previous = self.world.upsert(object);
+        self.follow(&id, &previous);
+    }
+
+    fn remove(&mut self, id: &ObjectId) {
+        let previous = self.world.remove(id);
+        self.follow(id, &previous);
+    }
+
+    fn relist(&mut self, kind: Kind, objects: Vec<Object>) {
+        let listed: Vec<Object> = objects.into_iter().filter(|object| object.id().kind() == kind).collect();
+        let names: BTreeSet<ObjectId> = listed.iter().map(Object::id).collect();
+        for id in self.world.ids(kind) {
+            if !names.contains(&id) {
+                self.remove(&id);
+            }
+        }
+        for object in listed {
+            self.upsert(object);
+        }
+        self.unlisted.remove(&kind);
+    }
+
+    /// Brings everything that follows from the world up to date after one object has changed.
+    fn follow(&mut self, id: &ObjectId, previous: &Previous) {
+        let Self { world, index, reports, outputs, .. } = self;
+        match (id, previous) {
+            (ObjectId::Namespace(name), Previous::Namespace(old)) => {
+                index.namespace_changed(world, name, old.as_ref());
+            }
+            (ObjectId::Network(network), Previous::Network(old)) => {
+                if world.bridge(network) != old.as_ref() {
+                    index.network_changed(world, network);
+                }
+                outputs.extend(reports.network_changed(world, network).into_iter().map(Output::Report));
+            }
+            (ObjectId::Pod(pod), Previous::Pod(old)) => index.pod_changed(world, pod, old.as_ref()),
+            (ObjectId::Policy(policy), Previous::Policy(old)) => {
+                index.policy_changed(world, policy, old.as_ref());
+                outputs.extend(reports.policy_changed(world, policy, old.as_ref()).map(Output::Report));
+            }
+            (ObjectId::Port(port), Previous::Port(old)) => index.port_changed(world, *port, old.as_ref()),
+            (
+                ObjectId::Namespace(_)
+                | ObjectId::Network(_)
+                | ObjectId::Pod(_)
+                | ObjectId::Policy(_)
+                | ObjectId::Port(_),
+                _,
+            ) => {
+                unreachable!("the world answers with the kind it was asked about")
+            }
+        }
+    }
+
+    /// The transaction that leads from what the kernel has to what it should have.
+    fn next_transaction(&mut self) -> Option<Transaction> {
+        if !self.is_synced() || !matches!(self.conversation, Conversation::Idle) {
+            return None;
+        }
+        let dirty = core::mem::take(&mut self.index.desired.dirty);
+        let (scope, ops) = diff_within(&self.applied, &self.index.desired.ruleset, &dirty);
+        if ops.is_empty() {
+            return None;
+        }
+        self.generation = Generation(self.generation.0 + 1);
+        let transaction = Transaction { generation: self.generation, scope, ops };
+        self.conversation = Conversation::Applying { transaction: transaction.clone(), suspect: false };
+        Some(transaction)
+    }
+
+    fn committed(&mut self, generation: Generation) {
+        match core::mem::replace(&mut self.conversation, Conversation::Idle) {
+            Conversation::Applying { transaction, suspect } if transaction.generation == generation => {
+                let outcome = self.applied.take_in(&transaction);
+                assert!(outcome.is_ok(), "the kernel took a transaction that the model refuses: {outcome:?}");
+                self.refusals = 0;
+                if suspect {
+                    self.observe();
+                }
+            }
+            other => self.conversation = other,
+        }
+    }
+
+    fn refused(&mut self, generation: Generation, fault: SinkFault, now: Time) {
+        match core::mem::replace(&mut self.conversation, Conversation::Idle) {
+            Conversation::Applying { transaction, .. } if transaction.generation == generation => {
+                if fault == SinkFault::Busy && self.refusals == 0 {
+                    self.refusals = 1;
+                    self.observe();
+                } else {
+                    self.wait(now);
+                }
+            }
+            other => self.conversation = other,
+        }
+    }
+
+    fn observed(&mut self, ruleset: Ruleset, now: Time) {
+        if !matches!(self.conversation, Conversation::Observing) {
+            return;
+        }
+        self.conversation = Conversation::Idle;
+        self.audit_at = now.plus(AUDIT_EVERY);
+        self.applied = ruleset;
+        self.index.desired.dirty = Dirty::between(&self.applied, &self.index.desired.ruleset);
+    }
+
+    fn unobservable(&mut self, now: Time) {
+        if matches!(self.conversation, Conversation::Observing) {
+            self.wait(now);
+        }
+    }
+
+    /// Leaves the kernel alone for a while; longer each time in a row.
+    fn wait(&mut self, now: Time) {
+        let wait = RETRY_MIN.saturating_mul(1 << self.refusals.min(16)).min(RETRY_MAX);
+        self.refusals = self.refusals.saturating_add(1);
+        self.conversation = Conversation::Waiting(now.plus(wait));
+    }
+
+    fn tampered(&mut self) {
+        match &mut self.conversation {
+            Conversation::Idle => self.observe(),
+            Conversation::Applying { suspect, .. } => *suspect = true,
+            Conversation::Observing | Conversation::Waiting(_) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Time) {
+        let due = self.poll_timeout().is_some_and(|(at, _)| now >= at);
+        if due {
+            self.observe();
+        }
+    }
+
+    fn observe(&mut self) {
+        self.conversation = Conversation::Observing;
+        self.outputs.push_back(Output::Observe);
+    }
+}
+
+/// Something that happened while requests were served.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome<E> {
+    /// The kernel committed a transaction.
+    Committed(Transaction),
+    /// The kernel could not be observed; it is tried again later.
+    Unobservable(E),
+    /// The kernel refused a transaction; it is observed and asked again, later when that happens often.
+    Refused(Transaction, E),
+    /// There is something to be told to people.
+    Reported(Report),
+}
+
+/// Serves the compiler's requests with `kernel` until it has none, and returns what happened, in order.
+pub fn pump<K: Kernel>(compiler: &mut Compiler, kernel: &mut K, now: Time) -> Vec<Outcome<K::Error>> {
+    let mut outcomes = Vec::new();
+    while let Some(output) = compiler.poll_output() {
+        match output {
+            Output::Apply(transaction) => {
+                let generation = transaction.generation;
+                let (answer, outcome) = match kernel.apply(&transaction) {
+                    Ok(()) => (Input::Applied(generation), Outcome::Committed(transaction)),
+                    Err(error) => {
+                        let fault = error.clone().into();
+                        (Input::Refused { generation, fault }, Outcome::Refused(transaction, error))
+                    }
+                };
+                compiler.handle_input(answer, now);
+                outcomes.push(outcome);
+            }
+            Output::Observe => match kernel.observe() {
+                Ok(ruleset) => compiler.handle_input(Input::Observed(ruleset), now),
+                Err(error) => {
+                    compiler.handle_input(Input::Unobservable, now);
+                    outcomes.push(Outcome::Unobservable(error));
+                }
+            },
+            Output::Report(report) => outcomes.push(Outcome::Reported(report)),
+        }
+    }
+    outcomes
+}

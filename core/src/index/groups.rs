@@ -1,0 +1,194 @@
+//! The groups in use, kept up to date pod by pod.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use super::desired::Desired;
+use super::labels::LabelIndex;
+use crate::compile::{GroupKey, Part, Scope, covered_pods, set_name};
+use crate::model::{Labels, Pod};
+use crate::ruleset::{Elements, Key, Set};
+use crate::world::World;
+
+/// A group in use.
+#[derive(Clone, Debug)]
+struct Group {
+    key: GroupKey,
+    stem: String,
+    /// Elements that more than one attachment contributes, with the number of the others: two networks may use the same
+    /// addresses.
+    shared: BTreeMap<(Part, Key), usize>,
+}
+
+/// Groups that are looked for in one scope.
+#[derive(Clone, Default, Debug)]
+struct ScopeIndex {
+    groups: BTreeSet<usize>,
+    by_labels: LabelIndex<usize>,
+}
+
+/// All groups in use.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Groups {
+    ids: BTreeMap<GroupKey, usize>,
+    groups: BTreeMap<usize, Group>,
+    next_id: usize,
+    scopes: BTreeMap<Scope, ScopeIndex>,
+    /// Per known namespace, the `Scope::Matching` in use that match its labels.
+    matching: BTreeMap<Arc<str>, BTreeSet<Scope>>,
+}
+
+impl Groups {
+    /// Takes a group into use: creates its sets and fills them.
+    pub(crate) fn add(&mut self, world: &World, desired: &mut Desired, key: &GroupKey) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let stem = key.stem();
+        for part in key.parts() {
+            desired.put_set(set_name(&stem, *part), Set { spec: key.spec(*part), elements: Elements::new() });
+        }
+        let mut group = Group { key: key.clone(), stem, shared: BTreeMap::new() };
+        for pod in covered_pods(world, &key.scope).filter(|pod| key.pods.matches(&pod.labels)) {
+            group.add(desired, pod);
+        }
+        self.file(world, id, key);
+        self.ids.insert(key.clone(), id);
+        self.groups.insert(id, group);
+    }
+
+    /// Files a new group under its scope and labels.
+    fn file(&mut self, world: &World, id: usize, key: &GroupKey) {
+        let scope = self.scopes.entry(key.scope.clone()).or_default();
+        if scope.groups.is_empty() && matches!(key.scope, Scope::Matching(_)) {
+            for (name, labels) in world.namespaces() {
+                if key.scope.contains(name, Some(labels)) {
+                    self.matching.entry(name.clone()).or_default().insert(key.scope.clone());
+                }
+            }
+        }
+        scope.groups.insert(id);
+        scope.by_labels.insert(&key.pods, &id);
+    }
+
+    /// Gives a group up: deletes its sets.
+    pub(crate) fn remove(&mut self, desired: &mut Desired, key: &GroupKey) {
+        let Some(group) = self.ids.remove(key).and_then(|id| Some((id, self.groups.remove(&id)?))) else {
+            return;
+        };
+        let (id, group) = group;
+        for part in key.parts() {
+            desired.remove_set(set_name(&group.stem, *part));
+        }
+        let Some(scope) = self.scopes.get_mut(&key.scope) else { return };
+        scope.groups.remove(&id);
+        scope.by_labels.remove(&key.pods, &id);
+        if scope.groups.is_empty() {
+            self.scopes.remove(&key.scope);
+            self.matching.retain(|_, scopes| {
+                scopes.remove(&key.scope);
+                !scopes.is_empty()
+            });
+        }
+    }
+
+    /// Follows a pod from its `old` version to its `new` one.
+    pub(crate) fn pod_changed(&mut self, desired: &mut Desired, old: Option<&Pod>, new: Option<&Pod>) {
+        let before = old.map(|pod| self.covering(pod)).unwrap_or_default();
+        let after = new.map(|pod| self.covering(pod)).unwrap_or_default();
+        let alike = |(old, new): (&Pod, &Pod)| old.attachments == new.attachments && old.ports == new.ports;
+        let unchanged = old.zip(new).is_some_and(alike);
+        // New elements first: what both versions contribute is then never taken away.
+        if let Some(pod) = new {
+            for id in after.iter().filter(|id| !(unchanged && before.contains(id))) {
+                if let Some(group) = self.groups.get_mut(id) {
+                    group.add(desired, pod);
+                }
+            }
+        }
+        if let Some(pod) = old {
+            for id in before.iter().filter(|id| !(unchanged && after.contains(id))) {
+                if let Some(group) = self.groups.get_mut(id) {
+                    group.remove(desired, pod);
+                }
+            }
+        }
+    }
+
+    /// Follows a namespace from its `old` labels to its `new` ones; `None` when it is not there.
+    pub(crate) fn namespace_changed(
+        &mut self,
+        world: &World,
+        desired: &mut Desired,
+        name: &Arc<str>,
+        old: Option<&Labels>,
+        new: Option<&Labels>,
+    ) {
+        for (scope, index) in &self.scopes {
+            let (before, after) = (scope.contains(name, old), scope.contains(name, new));
+            if before == after {
+                continue;
+            }
+            let matching = self.matching.entry(name.clone()).or_default();
+            if after {
+                matching.insert(scope.clone());
+            } else {
+                matching.remove(scope);
+            }
+            for id in &index.groups {
+                let Some(group) = self.groups.get_mut(id) else { continue };
+                for pod in world.pods_in(name) {
+                    if !group.key.pods.matches(&pod.labels) {
+                        continue;
+                    }
+                    if after {
+                        group.add(desired, pod);
+                    } else {
+                        group.remove(desired, pod);
+                    }
+                }
+            }
+        }
+        if self.matching.get(name).is_some_and(BTreeSet::is_empty) {
+            self.matching.remove(name);
+        }
+    }
+
+    /// The groups that cover `pod`.
+    fn covering(&self, pod: &Pod) -> BTreeSet<usize> {
+        if pod.attachments.is_empty() {
+            return BTreeSet::new();
+        }
+        let named = Scope::Named(pod.id.namespace.clone());
+        let scopes = [&Scope::All, &named]
+            .into_iter()
+            .chain(self.matching.get(&pod.id.namespace).into_iter().flatten());
+        let indexes = scopes.filter_map(|scope| self.scopes.get(scope));
+        let candidates = indexes.flat_map(|index| index.by_labels.candidates(&pod.labels));
+        let covers =
+            |id: &&usize| self.groups.get(id).is_some_and(|group| group.key.pods.matches(&pod.labels));
+        candidates.filter(covers).copied().collect()
+    }
+}
+
+impl Group {
+    fn add(&mut self, desired: &mut Desired, pod: &Pod) {
+        for (part, key) in self.key.elements(pod) {
+            if desired.put_element(&set_name(&self.stem, part), key.clone(), None) {
+                *self.shared.entry((part, key)).or_default() += 1;
+            }
+        }
+    }
+
+    fn remove(&mut self, desired: &mut Desired, pod: &Pod) {
+        for element in self.key.elements(pod) {
+            match self.shared.get_mut(&element) {
+                None => desired.remove_element(&set_name(&self.stem, element.0), element.1),
+                Some(1) => {
+                    self.shared.remove(&element);
+                }
+                Some(others) => *others -= 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What people are told: each object's problems, once per change.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::model::{NamespacedName, NetworkConfig, ObjectId, Policy, Problem};
+use crate::output::Report;
+use crate::world::World;
+
+/// The annotation that names a policy's networks.
+const POLICY_FOR: &str = "metadata.annotations[k8s.v1.cni.cncf.io/policy-for]";
+
+/// The problems last reported, and which policies a network concerns.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Reports {
+    last: BTreeMap<NamespacedName, Vec<Problem>>,
+    by_network: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
+}
+
+impl Reports {
+    /// A policy was `old` before: what is to be said about it now, if that is new.
+    pub(crate) fn policy_changed(
+        &mut self,
+        world: &World,
+        id: &NamespacedName,
+        old: Option<&Policy>,
+    ) -> Option<Report> {
+        for network in old.into_iter().flat_map(|policy| &policy.networks) {
+            if let Some(policies) = self.by_network.get_mut(network) {
+                policies.remove(id);
+                if policies.is_empty() {
+                    self.by_network.remove(network);
+                }
+            }
+        }
+        let Some(policy) = world.policy(id) else {
+            self.last.remove(id);
+            return None;
+        };
+        for network in &policy.networks {
+            self.by_network.entry(network.clone()).or_default().insert(id.clone());
+        }
+        self.report(world, policy)
+    }
+
+    /// A network has changed: what is to be said about the policies that name it.
+    pub(crate) fn network_changed(&mut self, world: &World, network: &NamespacedName) -> Vec<Report> {
+        let policies = self.by_network.get(network).cloned().unwrap_or_default();
+        policies.iter().filter_map(|id| self.report(world, world.policy(id)?)).collect()
+    }
+
+    fn report(&mut self, world: &World, policy: &Policy) -> Option<Report> {
+        let mut problems = policy.problems.clone();
+        problems.extend(policy.networks.iter().filter_map(|network| unenforced(world, network)));
+        let last = self.last.get(&policy.id).map_or(&[][..], Vec::as_slice);
+        if last == problems {
+            return None;
+        }
+        self.last.insert(policy.id.clone(), problems.clone());
+        Some(Report { object: ObjectId::Policy(policy.id.clone()), problems })
+    }
+}
+
+/// Why nothing is enforced on a network.
+fn unenforced(world: &World, network: &NamespacedName) -> Option<Problem> {
+    let reason = match world.network(network) {
+        Some(NetworkConfig::Bridge(_)) => return None,
+        Some(NetworkConfig::Other { plugin }) => {
+            format!("network {network}: its plugin {plugin:?} is not a bridge, so nothing is enforced there")
+        }
+        Some(NetworkConfig::Unreadable { reason }) => {
+            format!("network {network}: its configuration is unreadable: {reason}")
+        }
+        None => format!("network {network} does not exist"),
+    };
+    Some(Problem { path: POLICY_FOR.into(), reason })
+}
