@@ -22,7 +22,7 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest wait after refusals.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How often the kernel's table is read back although nothing seems to have happened to it.
-const AUDIT_EVERY: Duration = Duration::from_secs(600);
+const AUDIT_EVERY: Duration = Duration::from_mins(10);
 
 /// Why the core wants to be woken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -216,30 +216,36 @@ impl Compiler {
     }
 
     fn committed(&mut self, generation: Generation) {
-        match core::mem::replace(&mut self.conversation, Conversation::Idle) {
-            Conversation::Applying { transaction, suspect } if transaction.generation == generation => {
-                let outcome = self.applied.take_in(&transaction);
-                assert!(outcome.is_ok(), "the kernel took a transaction that the model refuses: {outcome:?}");
-                self.refusals = 0;
-                if suspect {
-                    self.observe();
-                }
-            }
-            other => self.conversation = other,
+        let Some((transaction, suspect)) = self.answered(generation) else { return };
+        let outcome = self.applied.take_in(&transaction);
+        assert!(outcome.is_ok(), "the kernel took a transaction that the model refuses: {outcome:?}");
+        self.refusals = 0;
+        if suspect {
+            self.observe();
         }
     }
 
+    /// Ends the transaction in flight, if it is the one of `generation`.
+    fn answered(&mut self, generation: Generation) -> Option<(Transaction, bool)> {
+        let Conversation::Applying { transaction, suspect } = &mut self.conversation else { return None };
+        if transaction.generation != generation {
+            return None;
+        }
+        let ops = core::mem::take(&mut transaction.ops);
+        let answered = (Transaction { ops, ..*transaction }, *suspect);
+        self.conversation = Conversation::Idle;
+        Some(answered)
+    }
+
     fn refused(&mut self, generation: Generation, fault: SinkFault, now: Time) {
-        match core::mem::replace(&mut self.conversation, Conversation::Idle) {
-            Conversation::Applying { transaction, .. } if transaction.generation == generation => {
-                if fault == SinkFault::Busy && self.refusals == 0 {
-                    self.refusals = 1;
-                    self.observe();
-                } else {
-                    self.wait(now);
-                }
-            }
-            other => self.conversation = other,
+        if self.answered(generation).is_none() {
+            return;
+        }
+        if fault == SinkFault::Busy && self.refusals == 0 {
+            self.refusals = 1;
+            self.observe();
+        } else {
+            self.wait(now);
         }
     }
 

@@ -68,7 +68,7 @@ pub fn evaluate(ruleset: &Ruleset, flows: &mut Flows, passage: &Passage<'_>) -> 
     Decision::Accept
 }
 
-/// Jumps deeper than this are refused by the kernel (`NFT_JUMP_STACK_SIZE`, include/net/netfilter/nf_tables.h).
+/// Jumps deeper than this are refused by the kernel (`NFT_JUMP_STACK_SIZE`, `include/net/netfilter/nf_tables.h`).
 const JUMPS_MAX: usize = 16;
 
 /// How a chain ended.

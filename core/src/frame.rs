@@ -283,7 +283,7 @@ impl Headers {
     }
 }
 
-/// `__nft_set_pktinfo_ipv4_validate`, include/net/netfilter/nf_tables_ipv4.h.
+/// `__nft_set_pktinfo_ipv4_validate`, `include/net/netfilter/nf_tables_ipv4.h`.
 fn transport_of_ip4(frame: &[u8], network: usize) -> Option<(u8, Option<usize>)> {
     let first = *frame.get(network)?;
     frame.get(network..network + 20)?;
@@ -298,8 +298,8 @@ fn transport_of_ip4(frame: &[u8], network: usize) -> Option<(u8, Option<usize>)>
     valid.then_some((*frame.get(network + 9)?, at))
 }
 
-/// `__nft_set_pktinfo_ipv6_validate`, include/net/netfilter/nf_tables_ipv6.h, and `ipv6_find_hdr`,
-/// net/ipv6/exthdrs_core.c.
+/// `__nft_set_pktinfo_ipv6_validate`, `include/net/netfilter/nf_tables_ipv6.h`, and `ipv6_find_hdr`,
+/// `net/ipv6/exthdrs_core.c`.
 fn transport_of_ip6(frame: &[u8], network: usize) -> Option<(u8, Option<usize>)> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;

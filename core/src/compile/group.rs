@@ -95,17 +95,11 @@ impl GroupKey {
             Scope::Matching(selector) => format!("namespaces {selector}"),
             Scope::Named(name) => format!("namespace {name}"),
         };
-        let mut text = format!("pods {} in {namespaces} on", self.pods);
-        for network in &*self.networks {
-            text.push_str(&format!(" {network}"));
-        }
-        if let Some((protocol, name)) = &self.port {
-            text.push_str(&format!(", {protocol} port {name}"));
-        }
-        for block in &self.within {
-            text.push_str(&format!(", within {block}"));
-        }
-        text
+        let networks = self.networks.iter().map(|network| format!(" {network}"));
+        let port = self.port.iter().map(|(protocol, name)| format!(", {protocol} port {name}"));
+        let blocks = self.within.iter().map(|block| format!(", within {block}"));
+        let text = format!("pods {} in {namespaces} on", self.pods);
+        [text].into_iter().chain(networks).chain(port).chain(blocks).collect()
     }
 
     /// The elements that `pod` contributes, given that the group covers it. An element may come up more than once.

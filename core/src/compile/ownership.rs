@@ -82,8 +82,8 @@ impl Ownership {
         {
             return Some(owner);
         }
-        let of_stations = port.stations.iter().filter(|mac| !self.is_far_end(**mac, port));
-        of_stations.filter_map(|mac| self.candidate(*mac, port)).next()
+        let mut of_stations = port.stations.iter().filter(|mac| !self.is_far_end(**mac, port));
+        of_stations.find_map(|mac| self.candidate(*mac, port))
     }
 
     /// Of the attachments with `mac` on the port's bridge, the one whose interface has the far end's name, or the first.

@@ -91,37 +91,55 @@ pub(crate) enum SetUse {
     Group(GroupKey),
     /// Fixed ranges of addresses or ports.
     Ranges {
-        /// What they are ranges of: `Ip4`, `Ip6` or `Port`.
-        kind: KeyType,
+        /// What they are ranges of.
+        kind: RangeKind,
         /// The ranges.
         ranges: IntervalSet,
     },
 }
 
+/// What a set of ranges holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum RangeKind {
+    Ip4,
+    Ip6,
+    Port,
+}
+
+impl RangeKind {
+    const fn key_type(self) -> KeyType {
+        match self {
+            Self::Ip4 => KeyType::Ip4,
+            Self::Ip6 => KeyType::Ip6,
+            Self::Port => KeyType::Port,
+        }
+    }
+
+    /// A value of this kind by its number.
+    fn datum(self, number: u128) -> Datum {
+        match self {
+            Self::Ip4 => Datum::Ip4(interval::ip4(number)),
+            Self::Ip6 => Datum::Ip6(interval::ip6(number)),
+            Self::Port => Datum::Port(u16::try_from(number).unwrap_or(u16::MAX)),
+        }
+    }
+}
+
 /// The name of the set of fixed ranges.
-pub(crate) fn ranges_name(kind: KeyType, ranges: &IntervalSet) -> SetName {
+pub(crate) fn ranges_name(kind: RangeKind, ranges: &IntervalSet) -> SetName {
     let hash = fingerprint(&format!("{ranges:?}"));
     SetName::new(match kind {
-        KeyType::Ip4 => format!("block/{hash}-ip4"),
-        KeyType::Ip6 => format!("block/{hash}-ip6"),
-        _ => format!("ports/{hash}"),
+        RangeKind::Ip4 => format!("block/{hash}-ip4"),
+        RangeKind::Ip6 => format!("block/{hash}-ip6"),
+        RangeKind::Port => format!("ports/{hash}"),
     })
 }
 
 /// The set of fixed ranges.
-pub(crate) fn ranges_set(kind: KeyType, ranges: &IntervalSet) -> Set {
-    let element = |(low, high): &(u128, u128)| (Key::Range(datum(kind, *low), datum(kind, *high)), None);
-    let spec = SetSpec { key: vec![kind], interval: true, ..SetSpec::default() };
+pub(crate) fn ranges_set(kind: RangeKind, ranges: &IntervalSet) -> Set {
+    let element = |(low, high): &(u128, u128)| (Key::Range(kind.datum(*low), kind.datum(*high)), None);
+    let spec = SetSpec { key: vec![kind.key_type()], interval: true, ..SetSpec::default() };
     Set { spec, elements: ranges.ranges().iter().map(element).collect() }
-}
-
-/// A value of the given kind by its number.
-fn datum(kind: KeyType, number: u128) -> Datum {
-    match kind {
-        KeyType::Ip4 => Datum::Ip4(interval::ip4(number)),
-        KeyType::Ip6 => Datum::Ip6(interval::ip6(number)),
-        _ => Datum::Port(u16::try_from(number).unwrap_or(u16::MAX)),
-    }
 }
 
 /// The rules of a policy's chain, and the sets that they use.
@@ -184,8 +202,9 @@ impl Writer<'_> {
                 ways.push(vec![network(ip6)]);
                 continue;
             }
-            let field = if ip6 { self.side().ip6 } else { self.side().ip4 };
-            ways.extend(self.within(field, ranges).map(|within| vec![network(ip6), within]));
+            let side = self.side();
+            let (field, kind) = if ip6 { (side.ip6, RangeKind::Ip6) } else { (side.ip4, RangeKind::Ip4) };
+            ways.extend(self.within(field, kind, ranges).map(|within| vec![network(ip6), within]));
         }
         ways
     }
@@ -236,19 +255,18 @@ impl Writer<'_> {
                     PortNumbers::Range(low, high) => ranges.push((u128::from(*low), u128::from(*high))),
                 }
             }
-            let within = self.within(Field::DestinationPort, IntervalSet::union(ranges));
+            let within = self.within(Field::DestinationPort, RangeKind::Port, IntervalSet::union(ranges));
             ways.extend(within.map(|within| vec![is_protocol, within]));
         }
         ways
     }
 
     /// The condition that a field is in `ranges`: inline for a single range, else by a set. `None` for no range.
-    fn within(&mut self, field: Field, ranges: IntervalSet) -> Option<Expr> {
-        let kind = field.key_type();
+    fn within(&mut self, field: Field, kind: RangeKind, ranges: IntervalSet) -> Option<Expr> {
         match *ranges.ranges() {
             [] => None,
-            [(low, high)] if low == high => Some(Expr::is(field, datum(kind, low))),
-            [(low, high)] => Some(Expr::Range { field, low: datum(kind, low), high: datum(kind, high) }),
+            [(low, high)] if low == high => Some(Expr::is(field, kind.datum(low))),
+            [(low, high)] => Some(Expr::Range { field, low: kind.datum(low), high: kind.datum(high) }),
             _ => {
                 let name = ranges_name(kind, &ranges);
                 self.sets.insert(SetUse::Ranges { kind, ranges });

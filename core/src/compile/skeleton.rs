@@ -24,15 +24,15 @@ const PRIORITY: i32 = -200;
 const FLOWS_MAX: u32 = 65_536;
 
 /// A TCP flow that has not got beyond its first packet, or is closing (`TCP_CONNTRACK_SYN_SENT`,
-/// net/netfilter/nf_conntrack_proto_tcp.c).
-const TCP_OPENING: Duration = Duration::from_secs(120);
+/// `net/netfilter/nf_conntrack_proto_tcp.c`).
+const TCP_OPENING: Duration = Duration::from_mins(2);
 /// An established TCP flow (`TCP_CONNTRACK_ESTABLISHED`, the same file).
-const TCP_ESTABLISHED: Duration = Duration::from_secs(5 * 24 * 3600);
-/// UDP in both directions (`UDP_CT_REPLIED`, net/netfilter/nf_conntrack_proto_udp.c).
-const UDP: Duration = Duration::from_secs(120);
-/// An SCTP association (`SCTP_CONNTRACK_ESTABLISHED`, net/netfilter/nf_conntrack_proto_sctp.c).
+const TCP_ESTABLISHED: Duration = Duration::from_hours(5 * 24);
+/// UDP in both directions (`UDP_CT_REPLIED`, `net/netfilter/nf_conntrack_proto_udp.c`).
+const UDP: Duration = Duration::from_mins(2);
+/// An SCTP association (`SCTP_CONNTRACK_ESTABLISHED`, `net/netfilter/nf_conntrack_proto_sctp.c`).
 const SCTP: Duration = Duration::from_secs(210);
-/// An echo request that waits for its reply (`nf_ct_icmp_timeout`, net/netfilter/nf_conntrack_proto_icmp.c).
+/// An echo request that waits for its reply (`nf_ct_icmp_timeout`, `net/netfilter/nf_conntrack_proto_icmp.c`).
 const ECHO: Duration = Duration::from_secs(30);
 
 const TCP_SYN: u8 = 0x02;

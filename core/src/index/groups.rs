@@ -32,7 +32,7 @@ struct ScopeIndex {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Groups {
     ids: BTreeMap<GroupKey, usize>,
-    groups: BTreeMap<usize, Group>,
+    by_id: BTreeMap<usize, Group>,
     next_id: usize,
     scopes: BTreeMap<Scope, ScopeIndex>,
     /// Per known namespace, the `Scope::Matching` in use that match its labels.
@@ -54,7 +54,7 @@ impl Groups {
         }
         self.file(world, id, key);
         self.ids.insert(key.clone(), id);
-        self.groups.insert(id, group);
+        self.by_id.insert(id, group);
     }
 
     /// Files a new group under its scope and labels.
@@ -73,7 +73,7 @@ impl Groups {
 
     /// Gives a group up: deletes its sets.
     pub(crate) fn remove(&mut self, desired: &mut Desired, key: &GroupKey) {
-        let Some(group) = self.ids.remove(key).and_then(|id| Some((id, self.groups.remove(&id)?))) else {
+        let Some(group) = self.ids.remove(key).and_then(|id| Some((id, self.by_id.remove(&id)?))) else {
             return;
         };
         let (id, group) = group;
@@ -101,14 +101,14 @@ impl Groups {
         // New elements first: what both versions contribute is then never taken away.
         if let Some(pod) = new {
             for id in after.iter().filter(|id| !(unchanged && before.contains(id))) {
-                if let Some(group) = self.groups.get_mut(id) {
+                if let Some(group) = self.by_id.get_mut(id) {
                     group.add(desired, pod);
                 }
             }
         }
         if let Some(pod) = old {
             for id in before.iter().filter(|id| !(unchanged && after.contains(id))) {
-                if let Some(group) = self.groups.get_mut(id) {
+                if let Some(group) = self.by_id.get_mut(id) {
                     group.remove(desired, pod);
                 }
             }
@@ -136,7 +136,7 @@ impl Groups {
                 matching.remove(scope);
             }
             for id in &index.groups {
-                let Some(group) = self.groups.get_mut(id) else { continue };
+                let Some(group) = self.by_id.get_mut(id) else { continue };
                 for pod in world.pods_in(name) {
                     if !group.key.pods.matches(&pod.labels) {
                         continue;
@@ -166,7 +166,7 @@ impl Groups {
         let indexes = scopes.filter_map(|scope| self.scopes.get(scope));
         let candidates = indexes.flat_map(|index| index.by_labels.candidates(&pod.labels));
         let covers =
-            |id: &&usize| self.groups.get(id).is_some_and(|group| group.key.pods.matches(&pod.labels));
+            |id: &&usize| self.by_id.get(id).is_some_and(|group| group.key.pods.matches(&pod.labels));
         candidates.filter(covers).copied().collect()
     }
 }

@@ -22,7 +22,7 @@ use groups::Groups;
 use labels::LabelIndex;
 
 /// A local attachment as it is enforced.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Enforced {
     judgement: Judgement,
     mac: Option<Mac>,
@@ -91,9 +91,9 @@ impl Index {
     pub(crate) fn pod_changed(&mut self, world: &World, id: &NamespacedName, old: Option<&Pod>) {
         let new = world.pod(id);
         self.groups.pod_changed(&mut self.desired, old, new);
-        let local = |pod: &&Pod| pod.node.as_deref() == Some(&*self.node) && !pod.attachments.is_empty();
-        let was_local = old.filter(local).is_some();
-        let is_local = new.filter(local).is_some();
+        let local = |pod: &Pod| pod.node.as_deref() == Some(&*self.node) && !pod.attachments.is_empty();
+        let was_local = old.is_some_and(local);
+        let is_local = new.is_some_and(local);
         if is_local {
             self.local_pods.insert(id.clone());
         } else {
@@ -189,23 +189,10 @@ impl Index {
         if moved {
             self.detach(world, &local.id);
         }
-        let before = match self.attachments.get_mut(&local.id) {
-            Some(enforced) => {
-                enforced.mac = local.attachment.mac;
-                enforced.bridge = local.bridge.bridge.clone();
-                core::mem::replace(&mut enforced.judgement, judgement.clone())
-            }
-            None => {
-                let enforced = Enforced {
-                    judgement: judgement.clone(),
-                    mac: local.attachment.mac,
-                    bridge: local.bridge.bridge.clone(),
-                    ports: BTreeSet::new(),
-                };
-                self.attachments.insert(local.id.clone(), enforced);
-                Judgement::default()
-            }
-        };
+        let enforced = self.attachments.entry(local.id.clone()).or_default();
+        enforced.mac = local.attachment.mac;
+        enforced.bridge = local.bridge.bridge.clone();
+        let before = core::mem::replace(&mut enforced.judgement, judgement.clone());
         self.judge(world, &local.id, &before, &judgement);
         if moved {
             self.ownership.add_attachment(local);
@@ -266,7 +253,12 @@ impl Index {
         let waits = ports.is_empty() && !judgement.is_free();
         let mac = *mac;
         for index in ports {
-            put_verdicts(&mut self.desired, [egress_port(), ingress_port()], Datum::Index(*index), &verdicts);
+            put_verdicts(
+                &mut self.desired,
+                &[egress_port(), ingress_port()],
+                Datum::Index(*index),
+                &verdicts,
+            );
         }
         if let Some(mac) = mac {
             if waits {
@@ -295,7 +287,7 @@ impl Index {
         let judged = first.and_then(|id| Some((id, self.attachments.get(id)?)));
         if let Some((id, enforced)) = judged {
             let verdicts = Direction::ALL.map(|direction| enforced.judgement.verdict(id, direction));
-            put_verdicts(&mut self.desired, [egress_mac(), ingress_mac()], Datum::Mac(mac), &verdicts);
+            put_verdicts(&mut self.desired, &[egress_mac(), ingress_mac()], Datum::Mac(mac), &verdicts);
         } else {
             self.desired.remove_element(&egress_mac(), Key::One(Datum::Mac(mac)));
             self.desired.remove_element(&ingress_mac(), Key::One(Datum::Mac(mac)));
@@ -401,7 +393,7 @@ impl Index {
 }
 
 /// Writes one key of the two dispatch maps, given in the order of [`Direction::ALL`].
-fn put_verdicts(desired: &mut Desired, maps: [SetName; 2], key: Datum, verdicts: &[Verdict; 2]) {
+fn put_verdicts(desired: &mut Desired, maps: &[SetName; 2], key: Datum, verdicts: &[Verdict; 2]) {
     for (map, verdict) in maps.iter().zip(verdicts) {
         desired.put_element(map, Key::One(key), Some(verdict.clone()));
     }

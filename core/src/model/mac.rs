@@ -13,25 +13,25 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// The IPv6 link-local address that a host derives from this address: RFC 4291, appendix A (modified
     /// EUI-64: `ff:fe` in the middle, the universal/local bit inverted).
-    pub const fn link_local(self) -> Ipv6Addr {
-        let [a, b, c, d, e, f] = self.0;
-        Ipv6Addr::new(
-            0xfe80,
-            0,
-            0,
-            0,
-            u16::from_be_bytes([a ^ 0x02, b]),
-            u16::from_be_bytes([c, 0xff]),
-            u16::from_be_bytes([0xfe, d]),
-            u16::from_be_bytes([e, f]),
-        )
+    pub fn link_local(self) -> Ipv6Addr {
+        let [vendor_0, vendor_1, vendor_2, device_0, device_1, device_2] = self.0;
+        let prefix = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+        let mut bytes =
+            [vendor_0 ^ 0x02, vendor_1, vendor_2, 0xff, 0xfe, device_0, device_1, device_2].into_iter();
+        let mut address = [0; 16];
+        for (place, byte) in address.iter_mut().zip(prefix.into_iter().chain(&mut bytes)) {
+            *place = byte;
+        }
+        Ipv6Addr::from_octets(address)
     }
 }
 
 impl fmt::Display for Mac {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, f] = self.0;
-        write!(out, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+        for (at, byte) in self.0.iter().enumerate() {
+            write!(out, "{}{byte:02x}", if at > 0 { ":" } else { "" })?;
+        }
+        Ok(())
     }
 }
 

@@ -248,31 +248,34 @@ impl fmt::Display for Datum {
         match self {
             Self::ArpOperation(value) | Self::IcmpId(value) | Self::Port(value) => write!(f, "{value}"),
             Self::Byte(value) => write!(f, "{value}"),
-            Self::EtherType(_) | Self::Protocol(_) => f.write_str(&self.symbol()),
+            Self::EtherType(value) => f.write_str(&ether_type(*value)),
             Self::Index(value) => write!(f, "{value}"),
             Self::Ip4(value) => write!(f, "{value}"),
             Self::Ip6(value) => write!(f, "{value}"),
             Self::Mac(value) => write!(f, "{value}"),
+            Self::Protocol(value) => f.write_str(&protocol(*value)),
         }
     }
 }
 
-impl Datum {
-    /// Names of protocols that read better than their numbers.
-    fn symbol(self) -> String {
-        let name = match self {
-            Self::ARP => "arp",
-            Self::IP4 => "ip",
-            Self::IP6 => "ip6",
-            Self::ICMP => "icmp",
-            Self::ICMP6 => "ipv6-icmp",
-            Self::TCP => "tcp",
-            Self::UDP => "udp",
-            Self::Protocol(132) => "sctp",
-            Self::EtherType(value) => return format!("{value:#06x}"),
-            Self::Protocol(value) => return format!("{value}"),
-            _ => "",
-        };
-        name.into()
+/// The name of an Ethernet type that has one in nft, else its number.
+fn ether_type(value: u16) -> String {
+    match value {
+        0x0800 => "ip".into(),
+        0x0806 => "arp".into(),
+        0x86dd => "ip6".into(),
+        _ => format!("{value:#06x}"),
+    }
+}
+
+/// The name of a transport protocol that rules deal with, else its number.
+fn protocol(value: u8) -> String {
+    match value {
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "ipv6-icmp".into(),
+        132 => "sctp".into(),
+        _ => format!("{value}"),
     }
 }
