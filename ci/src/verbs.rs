@@ -106,10 +106,11 @@ fn clippy() -> Result<()> {
         .run()
 }
 
+/// For whoever works on the code, so private items are documented too, and may be linked to.
 fn documentation() -> Result<()> {
     Program::cargo()
-        .args(["doc", "--workspace", "--no-deps", "--locked"])
-        .env("RUSTDOCFLAGS", "-D warnings")
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")
         .run()
 }
 
