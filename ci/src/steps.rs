@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -15,11 +16,11 @@ pub(crate) struct Step {
     pub(crate) run: fn() -> Result<()>,
 }
 
-/// Runs the steps in order until one fails, and prints the table of all of them.
+/// Runs the steps in order until one fails, and writes the table of all of them to `output`.
 ///
 /// # Errors
-/// The first failure, with the step's name.
-pub(crate) fn run(steps: &[Step]) -> Result<()> {
+/// The first failure, with the step's name, or `output` cannot be written.
+pub(crate) fn run(steps: &[Step], output: &mut dyn Write) -> Result<()> {
     let started = Instant::now();
     let mut rows = Vec::with_capacity(steps.len());
     let mut outcome = Ok(());
@@ -28,7 +29,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
             rows.push(Row { name: step.name, end: End::NotReached });
             continue;
         }
-        crate::say(format_args!("\n== {}", step.name))?;
+        writeln!(output, "\n== {}", step.name)?;
         let begun = Instant::now();
         outcome = (step.run)().with_context(|| format!("step `{}`", step.name));
         let took = begun.elapsed();
@@ -37,7 +38,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
             end: if outcome.is_ok() { End::Passed(took) } else { End::Failed(took) },
         });
     }
-    crate::say(format_args!("\n{}", Table { rows, total: started.elapsed() }))?;
+    writeln!(output, "\n{}", Table { rows, total: started.elapsed() })?;
     outcome
 }
 
@@ -97,9 +98,12 @@ mod tests {
                 },
             },
         ];
-        let error = run(&steps).expect_err("the second step fails");
+        let mut output = Vec::new();
+        let error = run(&steps, &mut output).expect_err("the second step fails");
         assert_eq!(format!("{error:#}"), "step `second`: it broke");
         assert!(!REACHED.load(Ordering::Relaxed));
+        let output = String::from_utf8(output).expect("names are text");
+        assert!(output.starts_with("\n== first\n\n== second\n\nfirst   ok "), "{output}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         }
         Verb::Packages(Packages { list: true }) => crate::say(packages::missing(Purpose::Tests).join(" ")),
         Verb::Packages(Packages { list: false }) => packages::ensure(Purpose::Tests),
-        Verb::Test => steps::run(&TEST),
+        Verb::Test => steps::run(&TEST, &mut std::io::stdout()),
     }
 }
 
