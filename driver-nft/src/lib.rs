@@ -1,1 +1,26 @@
-//! Placeholder while the workspace is laid out.
+//! The table `bridge mnp-nft-bridge` in a Linux kernel, over netlink, without the `nft` program.
+//!
+//! ```text
+//!   Transaction --encode--> bytes --socket--> nf_tables --socket--> bytes --decode--> Ruleset
+//! ```
+//!
+//! [`encode`] and [`decode`] are pure and meet in the middle: what one writes the other reads. [`NftKernel`] is core's
+//! `Kernel`; [`Monitor`] tells when somebody else changes the table.
+
+extern crate alloc;
+
+pub mod decode;
+pub mod encode;
+mod error;
+mod kernel;
+mod layout;
+mod monitor;
+mod socket;
+mod uapi;
+mod userdata;
+mod wire;
+
+pub use error::NftError;
+pub use kernel::NftKernel;
+pub use monitor::{Commit, Monitor, Notice};
+pub use wire::WireError;

@@ -1,0 +1,193 @@
+//! Expressions as the kernel's bytecode.
+//!
+//! Registers are taken as nft takes them: every expression loads its fields from the first register on, each field at
+//! the next free 4-byte word.
+
+use policy_core::ruleset::{Datum, Expr, Field, KeyType, Location, SetName, Verdict};
+
+use super::{Unencodable, chain_name, set_name};
+use crate::layout;
+use crate::uapi::{
+    NF_ACCEPT, NF_DROP, NFT_BITWISE_MASK_XOR, NFT_CMP_EQ, NFT_CMP_GTE, NFT_CMP_LTE, NFT_CMP_NEQ,
+    NFT_DYNSET_OP_UPDATE, NFT_GOTO, NFT_JUMP, NFT_LOOKUP_F_INV, NFT_REG_1, NFT_REG_VERDICT, NFT_RETURN,
+    NFTA_BITWISE_DREG, NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_OP, NFTA_BITWISE_SREG,
+    NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+    NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA,
+    NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG,
+    NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG, NFTA_META_KEY, NFTA_PAYLOAD_BASE,
+    NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
+};
+use crate::wire::Writer;
+
+/// Writes one expression.
+pub(super) fn write(w: &mut Writer, expr: &Expr) -> Result<(), Unencodable> {
+    match expr {
+        Expr::Compare { field, mask, negated, value } => compare(w, *field, *mask, *negated, *value),
+        Expr::Counter => {
+            // Without numbers, the kernel counts from zero.
+            expression(w, "counter", |_| {});
+            Ok(())
+        }
+        Expr::Dispatch { fields, map } => {
+            load(w, fields)?;
+            lookup(w, set_name(map)?, Some(NFT_REG_VERDICT), false);
+            Ok(())
+        }
+        Expr::Foreign(text) => Err(Unencodable::Foreign(text.clone())),
+        Expr::Lookup { fields, set, negated } => {
+            load(w, fields)?;
+            lookup(w, set_name(set)?, None, *negated);
+            Ok(())
+        }
+        Expr::Range { field, low, high } => range(w, *field, *low, *high),
+        Expr::Update { fields, set, timeout } => {
+            load(w, fields)?;
+            update(w, set, timeout.as_secs())
+        }
+        Expr::Verdict(verdict) => immediate(w, verdict),
+    }
+}
+
+/// An expression of the kernel with its attributes.
+fn expression(w: &mut Writer, name: &str, attributes: impl FnOnce(&mut Writer)) {
+    w.group(NFTA_LIST_ELEM, |w| {
+        w.text(NFTA_EXPR_NAME, name);
+        w.group(NFTA_EXPR_DATA, attributes);
+    });
+}
+
+/// Loads the fields into registers, from the first one on.
+fn load(w: &mut Writer, fields: &[Field]) -> Result<(), Unencodable> {
+    if fields.is_empty() || fields.len() > layout::KEY_PARTS_MAX {
+        return Err(Unencodable::KeyParts(fields.len()));
+    }
+    let mut word = 0;
+    for field in fields {
+        let register = layout::register(word).ok_or(Unencodable::Registers)?;
+        word += layout::words(*field);
+        // The last word must exist as well.
+        layout::register(word - 1).ok_or(Unencodable::Registers)?;
+        load_one(w, *field, register);
+    }
+    Ok(())
+}
+
+fn load_one(w: &mut Writer, field: Field, register: u32) {
+    match field.location() {
+        Location::Meta(key) => expression(w, "meta", |w| {
+            w.number(NFTA_META_KEY, layout::meta_number(key));
+            w.number(NFTA_META_DREG, register);
+        }),
+        Location::Payload { base, offset, bytes } => expression(w, "payload", |w| {
+            w.number(NFTA_PAYLOAD_DREG, register);
+            w.number(NFTA_PAYLOAD_BASE, layout::base_number(base));
+            w.number(NFTA_PAYLOAD_OFFSET, offset);
+            w.number(NFTA_PAYLOAD_LEN, bytes);
+        }),
+    }
+}
+
+fn check_value(field: Field, value: Datum) -> Result<(), Unencodable> {
+    if value.is_a(field.key_type()) {
+        return Ok(());
+    }
+    Err(Unencodable::Value { field: field.name(), value: value.to_string() })
+}
+
+fn compare(
+    w: &mut Writer,
+    field: Field,
+    mask: Option<u8>,
+    negated: bool,
+    value: Datum,
+) -> Result<(), Unencodable> {
+    check_value(field, value)?;
+    load(w, &[field])?;
+    if let Some(mask) = mask {
+        if layout::length(field.key_type()) != 1 {
+            return Err(Unencodable::Mask(field.name()));
+        }
+        expression(w, "bitwise", |w| {
+            w.number(NFTA_BITWISE_SREG, NFT_REG_1);
+            w.number(NFTA_BITWISE_DREG, NFT_REG_1);
+            w.number(NFTA_BITWISE_OP, NFT_BITWISE_MASK_XOR);
+            w.number(NFTA_BITWISE_LEN, 1);
+            w.group(NFTA_BITWISE_MASK, |w| w.attribute(NFTA_DATA_VALUE, &[mask]));
+            w.group(NFTA_BITWISE_XOR, |w| w.attribute(NFTA_DATA_VALUE, &[0]));
+        });
+    }
+    cmp(w, if negated { NFT_CMP_NEQ } else { NFT_CMP_EQ }, value);
+    Ok(())
+}
+
+fn range(w: &mut Writer, field: Field, low: Datum, high: Datum) -> Result<(), Unencodable> {
+    check_value(field, low)?;
+    check_value(field, high)?;
+    if field.key_type() == KeyType::Index {
+        return Err(Unencodable::Unordered(field.name().to_owned()));
+    }
+    load(w, &[field])?;
+    cmp(w, NFT_CMP_GTE, low);
+    cmp(w, NFT_CMP_LTE, high);
+    Ok(())
+}
+
+fn cmp(w: &mut Writer, operator: u32, value: Datum) {
+    expression(w, "cmp", |w| {
+        w.number(NFTA_CMP_SREG, NFT_REG_1);
+        w.number(NFTA_CMP_OP, operator);
+        w.group(NFTA_CMP_DATA, |w| w.attribute(NFTA_DATA_VALUE, &layout::bytes(value)));
+    });
+}
+
+fn lookup(w: &mut Writer, set: &str, destination: Option<u32>, negated: bool) {
+    expression(w, "lookup", |w| {
+        w.number(NFTA_LOOKUP_SREG, NFT_REG_1);
+        if let Some(register) = destination {
+            w.number(NFTA_LOOKUP_DREG, register);
+        }
+        w.text(NFTA_LOOKUP_SET, set);
+        if negated {
+            w.number(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+        }
+    });
+}
+
+fn update(w: &mut Writer, set: &SetName, timeout_s: u64) -> Result<(), Unencodable> {
+    let set = set_name(set)?;
+    expression(w, "dynset", |w| {
+        w.number(NFTA_DYNSET_SREG_KEY, NFT_REG_1);
+        w.number(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+        w.attribute(NFTA_DYNSET_TIMEOUT, &timeout_s.saturating_mul(1000).to_be_bytes());
+        w.text(NFTA_DYNSET_SET_NAME, set);
+    });
+    Ok(())
+}
+
+fn immediate(w: &mut Writer, verdict: &Verdict) -> Result<(), Unencodable> {
+    w.nested(NFTA_LIST_ELEM, |w| {
+        w.text(NFTA_EXPR_NAME, "immediate");
+        w.nested(NFTA_EXPR_DATA, |w| {
+            w.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+            w.nested(NFTA_IMMEDIATE_DATA, |w| write_verdict(w, verdict))
+        })
+    })
+}
+
+/// A verdict as data: of an immediate expression or of a map's element.
+pub(super) fn write_verdict(w: &mut Writer, verdict: &Verdict) -> Result<(), Unencodable> {
+    let code = match verdict {
+        Verdict::Accept => NF_ACCEPT,
+        Verdict::Drop => NF_DROP,
+        Verdict::Goto(_) => NFT_GOTO,
+        Verdict::Jump(_) => NFT_JUMP,
+        Verdict::Return => NFT_RETURN,
+    };
+    w.nested(NFTA_DATA_VERDICT, |w| {
+        w.number(NFTA_VERDICT_CODE, code);
+        if let Some(chain) = verdict.target() {
+            w.text(NFTA_VERDICT_CHAIN, chain_name(chain)?);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,250 @@
+//! The kernel's nftables behind core's one seam.
+
+use core::time::Duration;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
+use policy_core::ruleset::{Ruleset, SetName, TABLE};
+use policy_core::{Kernel, Transaction};
+
+use crate::decode;
+use crate::encode::{Batch, Origin, brief, encode, encode_removal};
+use crate::error::NftError;
+use crate::monitor::Monitor;
+use crate::socket::{Answer, Dump, NetlinkSocket, Received, read_answer};
+use crate::uapi::{
+    NFPROTO_BRIDGE, NFPROTO_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET,
+    NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_RULE_TABLE,
+    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_TABLE, NFTA_TABLE_NAME, NLM_F_ACK, NLM_F_DUMP,
+    NLM_F_REQUEST, NLMSG_ERROR,
+};
+use crate::wire::{Header, Writer, messages};
+
+/// How often a commit is tried again because some other table changed at the same moment.
+const COMMIT_ATTEMPTS_MAX: u32 = 16;
+/// How often a listing is tried again because some ruleset changed at the same moment.
+const LISTING_ATTEMPTS_MAX: u32 = 50;
+
+/// The nftables of one network namespace; reads and writes the table `bridge mnp-nft-bridge` and no other.
+///
+/// Each transaction is committed only if nobody else changed the table since it was last observed or written. The
+/// kernel's generation id counts the commits of all tables, so the handle listens to what the kernel announces about
+/// them: a commit to another table does not stand in the way, one to ours is [`NftError::Overtaken`].
+pub struct NftKernel {
+    socket: NetlinkSocket,
+    announcements: Monitor,
+    /// The number of the next message.
+    sequence: u32,
+}
+
+impl NftKernel {
+    /// Opens the nftables of the network namespace that the calling thread is in; the handle stays with that namespace.
+    pub fn open() -> Result<Self, NftError> {
+        let socket = NetlinkSocket::open(NETLINK_NETFILTER, &[])?;
+        let announcements = Monitor::open([socket.port()])?;
+        Ok(Self { socket, announcements, sequence: 1 })
+    }
+
+    /// A listener for changes to the table that this handle did not make, for a thread of its own. It listens in the
+    /// calling thread's network namespace.
+    pub fn monitor(&self) -> Result<Monitor, NftError> {
+        Monitor::open([self.socket.port()])
+    }
+
+    /// Deletes the table with everything in it; nothing happens when there is none.
+    pub fn remove_table(&mut self) -> Result<(), NftError> {
+        let batch = encode_removal(self.sequence);
+        self.commit(&batch, None)
+    }
+
+    /// The number of the ruleset's current generation: every commit in this network namespace makes a new one.
+    pub fn generation(&mut self) -> Result<u32, NftError> {
+        const REQUEST: &str = "the number of the ruleset's generation";
+        let sequence = self.request(NFT_MSG_GETGEN, 0, NFPROTO_UNSPEC, |_| {})?;
+        let Received::Datagram(datagram) = self.socket.receive(Some(Duration::ZERO))? else {
+            return Err(NftError::Unanswered { request: REQUEST });
+        };
+        for message in messages(datagram) {
+            let message = message?;
+            if message.sequence != sequence {
+                continue;
+            }
+            if message.kind == NLMSG_ERROR {
+                let Answer { errno, hint, .. } = read_answer(&message);
+                return Err(NftError::Request {
+                    request: REQUEST,
+                    errno: errno.unwrap_or(Errno::EPROTO),
+                    hint,
+                });
+            }
+            if message.kind == NFT_MSG_NEWGEN
+                && let Some(generation) = message.body()?.1.number(NFTA_GEN_ID)
+            {
+                return Ok(generation);
+            }
+        }
+        Err(NftError::Unanswered { request: REQUEST })
+    }
+
+    /// Commits `transaction` if the ruleset still has `generation`; otherwise the kernel says ERESTART.
+    pub fn apply_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
+        let batch = encode(transaction, Some(generation), self.sequence)?;
+        self.commit(&batch, Some(transaction))
+    }
+
+    fn apply_all(&mut self, transaction: &Transaction) -> Result<(), NftError> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let generation = self.generation()?;
+            if self.announcements.tampered()? {
+                return Err(NftError::Overtaken);
+            }
+            match self.apply_at(transaction, generation) {
+                Err(error) if error.errno() == Some(Errno::ERESTART) => {}
+                result => return result,
+            }
+        }
+        Err(NftError::Overtaken)
+    }
+
+    /// Sends a batch and reads what the kernel says to it.
+    fn commit(&mut self, batch: &Batch, transaction: Option<&Transaction>) -> Result<(), NftError> {
+        self.sequence = self.sequence.wrapping_add(u32::try_from(batch.messages()).unwrap_or(u32::MAX));
+        self.socket.send(batch.bytes())?;
+        let mut refusal: Option<(Origin, Answer)> = None;
+        let mut acknowledged = false;
+        loop {
+            let datagram = match self.socket.receive(Some(Duration::ZERO))? {
+                Received::Nothing => break,
+                // Too many errors for the buffer; those in it are still to come.
+                Received::Overrun => continue,
+                Received::Datagram(datagram) => datagram,
+            };
+            for message in messages(datagram) {
+                let message = message?;
+                let Some(origin) = batch.origin(message.sequence).filter(|_| message.kind == NLMSG_ERROR)
+                else {
+                    continue;
+                };
+                let answer = read_answer(&message);
+                if answer.errno.is_none() {
+                    acknowledged |= answer.sequence == batch.answering_sequence();
+                } else if refusal.is_none() {
+                    // The kernel goes on after the first error; the later ones may follow from it.
+                    refusal = Some((origin, answer));
+                }
+            }
+        }
+        match refusal {
+            Some((origin, answer)) => Err(refused(origin, answer, transaction)),
+            None if acknowledged => Ok(()),
+            None => Err(NftError::Unanswered { request: "a transaction" }),
+        }
+    }
+
+    /// Sends one request outside a batch; its number.
+    fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        family: u8,
+        body: impl FnOnce(&mut Writer),
+    ) -> Result<u32, NftError> {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut writer = Writer::default();
+        let header = Header { kind, flags: NLM_F_REQUEST | flags, sequence, family, resource: 0 };
+        let Ok(()) = writer.message(header, |w| {
+            body(w);
+            Ok::<(), core::convert::Infallible>(())
+        });
+        self.socket.send(&writer.into_bytes())?;
+        Ok(sequence)
+    }
+
+    fn list(
+        &mut self,
+        kind: u16,
+        what: &'static str,
+        body: impl FnOnce(&mut Writer),
+    ) -> Result<Dump, NftError> {
+        let sequence = self.request(kind, NLM_F_DUMP, NFPROTO_BRIDGE, body)?;
+        self.socket.receive_dump(sequence, what)
+    }
+
+    /// One attempt to list the table; `None` when something changed meanwhile.
+    fn listing(&mut self) -> Result<Option<Vec<u8>>, NftError> {
+        let generation = self.generation()?;
+        // What was announced until now is part of what is listed below.
+        self.announcements.tampered()?;
+        let mut listing = match self.table() {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Some(Vec::new())),
+            result => result?,
+        };
+        let mut interrupted = listing.interrupted;
+        for dump in [
+            self.list(NFT_MSG_GETCHAIN, "a list of chains", |_| {}),
+            self.list(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE)),
+            self.list(NFT_MSG_GETRULE, "a list of rules", |w| w.text(NFTA_RULE_TABLE, TABLE)),
+        ] {
+            let dump = dump?;
+            interrupted |= dump.interrupted;
+            listing.bytes.extend_from_slice(&dump.bytes);
+        }
+        for name in decode::set_names(&listing.bytes)? {
+            match self.elements(&name) {
+                // The set went away meanwhile.
+                Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+                dump => {
+                    let dump = dump?;
+                    interrupted |= dump.interrupted;
+                    listing.bytes.extend_from_slice(&dump.bytes);
+                }
+            }
+        }
+        let settled = !interrupted && self.generation()? == generation;
+        Ok(settled.then_some(listing.bytes))
+    }
+
+    fn table(&mut self) -> Result<Dump, NftError> {
+        let sequence =
+            self.request(NFT_MSG_GETTABLE, NLM_F_ACK, NFPROTO_BRIDGE, |w| w.text(NFTA_TABLE_NAME, TABLE))?;
+        self.socket.receive_dump(sequence, "the table")
+    }
+
+    fn elements(&mut self, set: &SetName) -> Result<Dump, NftError> {
+        self.list(NFT_MSG_GETSETELEM, "a list of elements", |w| {
+            w.text(NFTA_SET_ELEM_LIST_TABLE, TABLE);
+            w.text(NFTA_SET_ELEM_LIST_SET, set.as_str());
+        })
+    }
+}
+
+fn refused(origin: Origin, answer: Answer, transaction: Option<&Transaction>) -> NftError {
+    let errno = answer.errno.unwrap_or(Errno::EPROTO);
+    let hint = answer.hint;
+    match origin {
+        Origin::Frame => NftError::Request { request: "the transaction as a whole", errno, hint },
+        Origin::Table => NftError::Request { request: "to create or delete the table", errno, hint },
+        Origin::Op(op_index) => {
+            let op = transaction.and_then(|transaction| transaction.ops.get(op_index)).map(brief);
+            NftError::Refused { op_index, op: op.unwrap_or_default(), errno, hint }
+        }
+    }
+}
+
+impl Kernel for NftKernel {
+    type Error = NftError;
+
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), NftError> {
+        self.apply_all(transaction)
+    }
+
+    fn observe(&mut self) -> Result<Ruleset, NftError> {
+        for _ in 0..LISTING_ATTEMPTS_MAX {
+            if let Some(listing) = self.listing()? {
+                return Ok(decode::ruleset(&listing)?);
+            }
+        }
+        Err(NftError::Unsettled { attempts: LISTING_ATTEMPTS_MAX })
+    }
+}

@@ -1,0 +1,128 @@
+//! What other programs do to nftables, as the kernel announces it.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use policy_core::ruleset::TABLE;
+
+use crate::error::NftError;
+use crate::socket::{NetlinkSocket, Received};
+use crate::uapi::{
+    NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTABLES, NFPROTO_BRIDGE, NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_GEN_PROC_NAME,
+    NFTA_GEN_PROC_PID, NFTA_TABLE_NAME,
+};
+use crate::wire::{Message, WireError, messages};
+
+/// Listens for commits to nftables in one network namespace.
+pub struct Monitor {
+    socket: NetlinkSocket,
+    /// Netlink ports whose commits are our own.
+    own_ports: BTreeSet<u32>,
+    /// Whether a message since the last commit was about our table.
+    touched: bool,
+    /// Commits that were received and not yet handed out, oldest last.
+    ready: Vec<Notice>,
+}
+
+/// Something that the kernel announced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// A transaction was committed.
+    Commit(Commit),
+    /// Announcements were lost: anything may have happened.
+    Overrun,
+}
+
+impl Notice {
+    /// Whether our table may have been changed by somebody else: the core's `Input::Tampered`.
+    pub const fn is_tampering(&self) -> bool {
+        match self {
+            Self::Commit(commit) => commit.touched && !commit.ours,
+            Self::Overrun => true,
+        }
+    }
+}
+
+/// A committed transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Commit {
+    /// The generation of the ruleset that it made.
+    pub generation: u32,
+    /// The writer's process id (of its thread, in the initial pid namespace).
+    pub pid: u32,
+    /// The writer's name, at most 15 bytes; empty when the kernel does not know it.
+    pub program: String,
+    /// Whether it came from this program's own kernel handle.
+    pub ours: bool,
+    /// Whether it changed the table `bridge mnp-nft-bridge`.
+    pub touched: bool,
+}
+
+impl Monitor {
+    /// Starts to listen in the network namespace of the calling thread. Commits from `own_ports` count as our own.
+    pub(crate) fn open(own_ports: impl IntoIterator<Item = u32>) -> Result<Self, NftError> {
+        let socket = NetlinkSocket::open(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES])?;
+        Ok(Self { socket, own_ports: own_ports.into_iter().collect(), touched: false, ready: Vec::new() })
+    }
+
+    /// The next announcement, waiting for it at most `timeout` (`None`: for ever). `Ok(None)` when the time is up or
+    /// a signal came.
+    pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Notice>, NftError> {
+        loop {
+            if let Some(notice) = self.ready.pop() {
+                return Ok(Some(notice));
+            }
+            match self.socket.receive(timeout)? {
+                Received::Nothing => return Ok(None),
+                Received::Overrun => {
+                    self.touched = false;
+                    return Ok(Some(Notice::Overrun));
+                }
+                Received::Datagram(datagram) => {
+                    let mut touched = self.touched;
+                    for message in messages(datagram) {
+                        let message = message?;
+                        self.ready.extend(read(&message, &mut touched, &self.own_ports)?);
+                    }
+                    self.touched = touched;
+                    self.ready.reverse();
+                }
+            }
+        }
+    }
+
+    /// Whether somebody else changed our table, as far as was announced until now; an overrun counts as a change.
+    pub(crate) fn tampered(&mut self) -> Result<bool, NftError> {
+        let mut tampered = false;
+        while let Some(notice) = self.next(Some(Duration::ZERO))? {
+            tampered |= notice.is_tampering();
+        }
+        Ok(tampered)
+    }
+}
+
+/// Reads one announcement: each object's change comes by itself, the new generation closes the commit.
+fn read(
+    message: &Message<'_>,
+    touched: &mut bool,
+    own_ports: &BTreeSet<u32>,
+) -> Result<Option<Notice>, WireError> {
+    if message.kind >> 8 != NFNL_SUBSYS_NFTABLES {
+        return Ok(None);
+    }
+    let (family, attributes) = message.body()?;
+    if message.kind != NFT_MSG_NEWGEN {
+        // Every kind of object names its table in the attribute of type 1.
+        *touched |=
+            family == NFPROTO_BRIDGE && attributes.text(NFTA_TABLE_NAME).is_some_and(|name| name == TABLE);
+        return Ok(None);
+    }
+    Ok(Some(Notice::Commit(Commit {
+        generation: attributes.number(NFTA_GEN_ID).unwrap_or(0),
+        pid: attributes.number(NFTA_GEN_PROC_PID).unwrap_or(0),
+        program: attributes.text(NFTA_GEN_PROC_NAME).unwrap_or_default(),
+        ours: own_ports.contains(&message.port),
+        touched: core::mem::take(touched),
+    })))
+}

@@ -1,0 +1,5 @@
+//! Tests of the driver against the running kernel and against its own laws, in one program.
+
+mod kernel;
+mod netns;
+mod sample;
