@@ -1,6 +1,6 @@
 //! The state machine: inputs in, transactions out.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -154,14 +154,15 @@ impl Compiler {
     }
 
     fn relist(&mut self, kind: Kind, objects: Vec<Object>) {
-        let listed: Vec<Object> = objects.into_iter().filter(|object| object.id().kind() == kind).collect();
-        let names: BTreeSet<ObjectId> = listed.iter().map(Object::id).collect();
+        // Where a list names an object twice, the later entry is the newer one.
+        let named = objects.into_iter().map(|object| (object.id(), object));
+        let listed: BTreeMap<ObjectId, Object> = named.filter(|(id, _)| id.kind() == kind).collect();
         for id in self.world.ids(kind) {
-            if !names.contains(&id) {
+            if !listed.contains_key(&id) {
                 self.remove(&id);
             }
         }
-        for object in listed {
+        for object in listed.into_values() {
             self.upsert(object);
         }
         self.unlisted.remove(&kind);

@@ -165,9 +165,10 @@ proptest! {
             compiler.handle_input(input.clone(), Time::default());
             model.serve(&mut compiler, || None);
             let commits = model.commits.len();
-            compiler.handle_input(input, Time::default());
+            compiler.handle_input(input.clone(), Time::default());
             model.serve(&mut compiler, || None);
-            prop_assert_eq!(model.commits.len(), commits);
+            let again = model.commits.get(commits).map(|(_, transaction)| transaction);
+            prop_assert!(again.is_none(), "{:?} led to\n{}", input, again.unwrap());
         }
     }
 

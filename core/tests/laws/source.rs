@@ -36,12 +36,22 @@ impl<'a> Source<'a> {
     }
 
     /// Between `min` and `max` things.
-    pub(crate) fn several<T>(&mut self, min: usize, max: usize, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    pub(crate) fn several<T>(
+        &mut self,
+        min: usize,
+        max: usize,
+        mut one: impl FnMut(&mut Self) -> T,
+    ) -> Vec<T> {
         let count = min + self.below(max - min + 1);
         (0..count).map(|_| one(self)).collect()
     }
 
-    pub(crate) fn maybe<T>(&mut self, parts: usize, whole: usize, one: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn maybe<T>(
+        &mut self,
+        parts: usize,
+        whole: usize,
+        one: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
         self.chance(parts, whole).then(|| one(self))
     }
 }
