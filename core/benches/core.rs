@@ -1,0 +1,55 @@
+//! How long the core takes: from scratch, and per event, at growing sizes of the cluster.
+
+mod cluster;
+
+use cluster::{NODE, Size, informed, obey, pod};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use policy_core::model::Object;
+use policy_core::{Config, Input, Time, compile};
+
+const SIZES: [Size; 3] = [
+    Size { local_pods: 250, pods: 1_000, namespaces: 20, policies: 50 },
+    Size { local_pods: 250, pods: 10_000, namespaces: 200, policies: 500 },
+    Size { local_pods: 250, pods: 100_000, namespaces: 2_000, policies: 5_000 },
+];
+
+fn from_scratch(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("from scratch");
+    group.sample_size(10);
+    for size in SIZES {
+        let compiler = informed(size);
+        let config = Config::new(NODE);
+        group.bench_with_input(BenchmarkId::from_parameter(size.pods), &size, |bencher, _| {
+            bencher.iter(|| compile(compiler.world(), &config));
+        });
+    }
+    group.finish();
+}
+
+fn one_event(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("one pod event");
+    for size in SIZES {
+        let mut compiler = informed(size);
+        obey(&mut compiler);
+        // A peer in the namespace of a local pod, moved into the selected group and out of it again.
+        let number = size.namespaces * 20;
+        let mut app = 1;
+        group.bench_with_input(BenchmarkId::from_parameter(size.pods), &size, |bencher, _| {
+            bencher.iter_batched(
+                || {
+                    app = 3 - app;
+                    Input::Upsert(Object::Pod(pod(size, number, app)))
+                },
+                |input| {
+                    compiler.handle_input(input, Time::default());
+                    obey(&mut compiler)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, from_scratch, one_event);
+criterion_main!(benches);
