@@ -1,4 +1,11 @@
 //! How long the core takes: from scratch, and per event, at growing sizes of the cluster.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    reason = "a test may panic, and is no part of the core"
+)]
 
 mod cluster;
 

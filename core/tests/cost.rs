@@ -1,6 +1,13 @@
 //! What a change costs, counted in operations.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    reason = "a test may panic, and is no part of the core"
+)]
 
-#[path = "../benches/cluster.rs"]
+#[path = "../benches/cluster/mod.rs"]
 mod cluster;
 
 use cluster::{Size, informed, obey, pod};

@@ -1,5 +1,13 @@
 //! What always holds for the compiler, whatever the world does. Each law runs on random worlds; a failure prints the
 //! bytes that drew them, shrunk, and they are kept beside this file.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    reason = "a test may panic, and is no part of the core"
+)]
 
 mod source;
 mod worlds;
@@ -44,6 +52,18 @@ struct Model {
 }
 
 impl Model {
+    /// Commits a transaction, or refuses it.
+    fn answer(&mut self, transaction: Transaction, refusal: Option<SinkFault>) -> Input {
+        let generation = transaction.generation;
+        if let Some(fault) = refusal {
+            return Input::Refused { generation, fault };
+        }
+        let before = self.table.clone();
+        self.table.apply(&transaction).unwrap_or_else(|error| panic!("{error}\n{transaction}"));
+        self.commits.push((before, transaction));
+        Input::Applied(generation)
+    }
+
     /// Serves the compiler until it is quiet; `refuse` is asked before each commit.
     fn serve(&mut self, compiler: &mut Compiler, mut refuse: impl FnMut() -> Option<SinkFault>) {
         for _ in 0..200 {
@@ -59,18 +79,7 @@ impl Model {
                 continue;
             };
             let answer = match output {
-                Output::Apply(transaction) => match refuse() {
-                    Some(fault) => Input::Refused { generation: transaction.generation, fault },
-                    None => {
-                        let before = self.table.clone();
-                        self.table
-                            .apply(&transaction)
-                            .unwrap_or_else(|error| panic!("{error}\n{transaction}"));
-                        let generation = transaction.generation;
-                        self.commits.push((before, transaction));
-                        Input::Applied(generation)
-                    }
-                },
+                Output::Apply(transaction) => self.answer(transaction, refuse()),
                 Output::Observe => Input::Observed(self.table.clone()),
                 Output::Report(_) => continue,
                 other => panic!("unexpected output {other:?}"),

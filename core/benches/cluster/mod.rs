@@ -145,7 +145,7 @@ pub(crate) fn obey(compiler: &mut Compiler) -> Vec<policy_core::ruleset::Op> {
                 Input::Applied(transaction.generation)
             }
             Output::Observe => Input::Observed(compiler.applied().clone()),
-            _ => continue,
+            Output::Report(_) | _ => continue,
         };
         compiler.handle_input(answer, Time::default());
     }
