@@ -1,0 +1,75 @@
+//! The agent of a node: the real compiler, and the real loop that serves it with a kernel.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail, ensure};
+use policy_core::model::BridgePort;
+use policy_core::ruleset::Ruleset;
+use policy_core::{Compiler, Config, Input, Kernel, Outcome, Time, Transaction, pump};
+
+/// A compiler and its kernel.
+pub struct Agent<K> {
+    compiler: Compiler,
+    kernel: K,
+    started: Instant,
+}
+
+/// What the agent did about an event.
+#[derive(Debug, Default)]
+pub struct Reaction {
+    /// What the kernel committed.
+    pub committed: Vec<Transaction>,
+    /// What people were told: `OBJECT: FIELD PATH: REASON`.
+    pub reports: Vec<String>,
+}
+
+impl<K: Kernel> Agent<K> {
+    /// An agent that has heard of nothing yet.
+    pub fn new(node: &str, kernel: K) -> Self {
+        Self { compiler: Compiler::new(&Config::new(node)), kernel, started: Instant::now() }
+    }
+
+    /// Feeds one event, and serves the compiler until it wants nothing more.
+    pub fn tell(&mut self, input: Input) -> Result<Reaction> {
+        let now = Time(self.started.elapsed());
+        self.compiler.handle_input(input, now);
+        let mut reaction = Reaction::default();
+        for outcome in pump(&mut self.compiler, &mut self.kernel, now) {
+            match outcome {
+                Outcome::Committed(transaction) => reaction.committed.push(transaction),
+                Outcome::Reported(report) => {
+                    let object = &report.object;
+                    reaction
+                        .reports
+                        .extend(report.problems.iter().map(|problem| format!("{object}: {problem}")));
+                }
+                Outcome::Refused(transaction, error) => {
+                    bail!("the kernel refused transaction {}: {error}\n{transaction}", transaction.generation)
+                }
+                Outcome::Unobservable(error) => bail!("the kernel's table cannot be read: {error}"),
+                other => bail!("the loop did something unknown: {other:?}"),
+            }
+        }
+        Ok(reaction)
+    }
+
+    /// The ports that the compiler knows.
+    pub fn ports(&self) -> impl Iterator<Item = &BridgePort> {
+        self.compiler.world().ports()
+    }
+
+    /// What the kernel has acknowledged; an error when that is not all that the world demands.
+    pub fn settled(&self) -> Result<&Ruleset> {
+        ensure!(self.compiler.is_settled(), "the agent has not settled although it has nothing left to do");
+        ensure!(
+            self.compiler.applied() == self.compiler.desired(),
+            "the agent calls itself settled, but the kernel acknowledged something else than the world demands"
+        );
+        Ok(self.compiler.applied())
+    }
+
+    /// What the kernel holds, read back.
+    pub fn observed(&mut self) -> Result<Ruleset> {
+        self.kernel.observe().map_err(|error| anyhow::anyhow!("the kernel's table cannot be read: {error}"))
+    }
+}

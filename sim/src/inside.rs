@@ -1,0 +1,90 @@
+//! The isolated half of a run: process 1 of its own namespaces plays one scenario with packets.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::arm::NetnsArm;
+use crate::isolate::{self, Parent};
+use crate::report;
+use crate::run::{Judged, run};
+use crate::scenario::Scenario;
+use crate::show::Story;
+use crate::stage::stages;
+
+/// How a scenario is played and told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// With the escape sequences of a terminal.
+    pub colour: bool,
+    /// The namespaces stay until somebody presses Enter.
+    pub keep: bool,
+    /// Everything is told, not only failures.
+    pub story: bool,
+}
+
+impl Manner {
+    /// As command-line arguments of the isolated process.
+    pub fn arguments(self) -> Vec<String> {
+        let flags = [(self.colour, "--colour"), (self.keep, "--keep"), (self.story, "--story")];
+        flags.iter().filter(|(on, _)| *on).map(|(_, flag)| (*flag).to_owned()).collect()
+    }
+
+    /// Colour when standard output is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
+    pub fn colour_wanted() -> bool {
+        std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+}
+
+/// Plays the scenario in `file`; whether it is good. `host` is the mount namespace of the host, which this process
+/// must not be in.
+pub fn play(file: &Path, manner: Manner, host: &str, out: &mut dyn Write) -> Result<bool> {
+    // Before the mounts change, because the file may lie under what they cover.
+    let scenario = Scenario::read(file);
+    let parent = isolate::settle_in(host)?;
+    let scenario = scenario?;
+    let stages = stages(file, &scenario)?;
+    let node = scenario.nodes.first().context("a scenario has a node")?;
+    let mut arm = NetnsArm::new(node)?;
+    let good = if manner.story {
+        let mut story = Story::begin(out, &scenario.description, &scenario.probes, manner.colour)?;
+        run(&mut arm, &stages, |judged| {
+            let failed = !judged.verdict.is_good();
+            if failed {
+                report::failure(out, &judged, manner.colour)?;
+            }
+            Ok(story.tell(out, judged)?)
+        })
+    } else {
+        run(&mut arm, &stages, |judged| tell_failure(out, &judged, manner.colour))
+    };
+    if manner.keep {
+        if let Err(error) = &good {
+            writeln!(out, "{error:#}")?;
+        }
+        keep(&arm, &parent, out)?;
+    }
+    good
+}
+
+/// Writes about a stage when it has failed.
+pub fn tell_failure(out: &mut dyn Write, judged: &Judged<'_>, colour: bool) -> Result<()> {
+    if !judged.verdict.is_good() {
+        report::failure(out, judged, colour)?;
+    }
+    Ok(())
+}
+
+/// Says how to look around, and waits for Enter. (Ctrl-C ends the parent, and this process with it.)
+fn keep(arm: &NetnsArm, parent: &Parent, out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "the namespaces stay until you press Enter: {}", arm.namespaces().join(" "))?;
+    let user = if parent.in_user_namespace { " --user --preserve-credentials" } else { "" };
+    for name in arm.namespaces() {
+        writeln!(out, "  nsenter --target {}{user} --mount --net=/run/netns/{name}", parent.own_id)?;
+    }
+    out.flush()?;
+    // The sender's end closes only when the parent is gone.
+    drop(parent.lines.recv());
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The kernel's own listing against the meant ruleset: three independent readings of the same table.
+//!
+//! The text of the ruleset is checked (`nft -c -f`) and loaded by the real `nft` into a scratch namespace; what
+//! `nft -j list table` then shows there must be what it shows in the node's namespace, where our driver wrote.
+
+use alloc::collections::BTreeMap;
+use std::process::{Output, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use policy_core::ruleset::TABLE;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::netns::Namespace;
+use crate::programs;
+
+/// A namespace to load rulesets into.
+pub struct Scratch {
+    namespace: Namespace,
+}
+
+impl Scratch {
+    /// A scratch namespace.
+    pub const fn new(namespace: Namespace) -> Self {
+        Self { namespace }
+    }
+
+    /// Says how `node`'s table differs from `text`; `ports` are the indexes behind the names in its listing.
+    pub async fn compare(
+        &self,
+        node: &Namespace,
+        text: &str,
+        ports: &BTreeMap<String, u32>,
+    ) -> Result<Vec<String>> {
+        if text_is_empty(text) {
+            return self.compare_with_nothing(node).await;
+        }
+        let list = format!("list table bridge {TABLE}\n");
+        let reload = format!("flush ruleset\n{text}{list}");
+        let (checked, loaded, held) = futures_util::future::try_join3(
+            nft(&self.namespace, &["-c", "-f", "-"], text),
+            nft(&self.namespace, &["-j", "-f", "-"], &reload),
+            nft(node, &["-j", "-f", "-"], &list),
+        )
+        .await?;
+        for (output, what) in [(&checked, "nft -c -f refuses"), (&loaded, "nft -f refuses")] {
+            if !output.status.success() {
+                let reason = String::from_utf8_lossy(&output.stderr);
+                return Ok(vec![format!("{what} the text of the ruleset:\n{reason}\n{text}")]);
+            }
+        }
+        ensure!(
+            held.status.success(),
+            "nft cannot list the table: {}",
+            String::from_utf8_lossy(&held.stderr)
+        );
+        let none = BTreeMap::new();
+        let meant = Listing::parse(&loaded.stdout, &none).context("cannot read nft's listing")?;
+        let held = Listing::parse(&held.stdout, ports).context("cannot read nft's listing")?;
+        Ok(meant.differences(&held))
+    }
+
+    /// With nothing to enforce, the node may hold no table at all.
+    async fn compare_with_nothing(&self, node: &Namespace) -> Result<Vec<String>> {
+        let output = nft(node, &["-j", "list", "ruleset"], "").await?;
+        let listing =
+            Listing::parse(&output.stdout, &BTreeMap::new()).context("cannot read nft's listing")?;
+        Ok(Listing::default().differences(&listing))
+    }
+}
+
+/// Whether a ruleset's text is an empty table.
+fn text_is_empty(text: &str) -> bool {
+    text.lines().count() <= 2
+}
+
+/// Runs `nft` in `namespace` with `input`.
+async fn nft(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<Output> {
+    let path = programs::find(programs::NFT).context("nft is not installed any more")?;
+    let child = namespace.run(|| {
+        Command::new(path)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    })?;
+    let mut child = child.context("cannot start nft")?;
+    let mut stdin = child.stdin.take().context("nft has no standard input")?;
+    // A broken pipe is nft giving up early: its status and message tell.
+    drop(stdin.write_all(input.as_bytes()).await);
+    drop(stdin);
+    child.wait_with_output().await.context("cannot wait for nft")
+}
+
+/// What a table holds, one line of JSON for each object; of rules, with their place in the chain.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Listing(BTreeMap<String, String>);
+
+impl Listing {
+    fn parse(json: &[u8], ports: &BTreeMap<String, u32>) -> Result<Self> {
+        let listing: Value = serde_json::from_slice(json)?;
+        let objects = listing.get("nftables").and_then(Value::as_array).context("there is no list in it")?;
+        let mut held = BTreeMap::new();
+        let mut rules: BTreeMap<String, u32> = BTreeMap::new();
+        for object in objects {
+            let Some((kind, body)) = object.as_object().and_then(|object| object.iter().next()) else {
+                continue;
+            };
+            if kind == "metainfo" {
+                continue;
+            }
+            let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
+            let name = if kind == "rule" {
+                let at = rules.entry(text("chain").to_owned()).or_default();
+                *at += 1;
+                format!("rule {at} of chain {}", text("chain"))
+            } else {
+                format!("{kind} {}", text("name"))
+            };
+            held.insert(name, normal(body, ports).to_string());
+        }
+        Ok(Self(held))
+    }
+
+    fn differences(&self, held: &Self) -> Vec<String> {
+        let names: alloc::collections::BTreeSet<&String> = self.0.keys().chain(held.0.keys()).collect();
+        let nothing = "nothing".to_owned();
+        let differences =
+            names.into_iter().filter(|name| self.0.get(*name) != held.0.get(*name)).map(|name| {
+                let (meant, held) =
+                    (self.0.get(name).unwrap_or(&nothing), held.0.get(name).unwrap_or(&nothing));
+                format!(
+                    "{name} of the kernel's listing is not what was meant\n  meant: {meant}\n  held:  {held}"
+                )
+            });
+        differences.collect()
+    }
+}
+
+/// A listed object without what differs between two namespaces or two moments: handles, counts, elements of dynamic
+/// sets, names of ports.
+fn normal(value: &Value, ports: &BTreeMap<String, u32>) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let dynamic = fields.get("flags").is_some_and(|flags| flags.to_string().contains("dynamic"));
+            let fields = fields.iter().filter(|(key, _)| !(*key == "handle" || dynamic && *key == "elem"));
+            let counts = |key: &str, value: &Value| {
+                matches!(key, "packets" | "bytes" | "expires") && value.is_number()
+            };
+            let fields = fields.map(|(key, value)| {
+                let mut value = if counts(key, value) { Value::from(0) } else { normal(value, ports) };
+                if let ("elem", Value::Array(elements)) = (key.as_str(), &mut value) {
+                    // A hash table lists its elements in any order.
+                    elements.sort_by_key(Value::to_string);
+                }
+                (key.clone(), value)
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|item| normal(item, ports)).collect()),
+        Value::String(text) => ports.get(text).map_or_else(|| value.clone(), |index| Value::from(*index)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}

@@ -1,0 +1,190 @@
+//! Who stands on which bridge: from manifests to stations. Pure.
+//!
+//! A station is one end of a wire: an attachment of a local pod, or a host that is no pod. A network that was known
+//! once stays known, because the wires of its pods stay when its definition is deleted.
+
+use alloc::collections::BTreeMap;
+use core::fmt;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+use policy_core::model::{Attachment, BridgePort, Mac, NamespacedName, Network, NetworkConfig, Pod};
+use policy_core::ruleset::fingerprint;
+use serde_json::Value;
+
+use crate::probe::Family;
+use crate::scenario::{Host, parse_address, with_default_prefix};
+
+/// Names a station: its pod (`namespace/name`) or host (`name`), and the interface there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct StationId {
+    /// The pod or host.
+    pub owner: String,
+    /// The interface's name inside it.
+    pub interface: String,
+}
+
+impl fmt::Display for StationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.owner, self.interface)
+    }
+}
+
+/// One end of a wire, the other end of which is a bridge port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Station {
+    /// Its name.
+    pub id: StationId,
+    /// The node it is on.
+    pub node: String,
+    /// The bridge on that node.
+    pub bridge: String,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Its addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+}
+
+impl Station {
+    /// Its address of `family`, if any: the first one.
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::Ipv4);
+        self.addresses.iter().map(IpNet::addr).find(fits)
+    }
+
+    /// The name of its network namespace.
+    pub fn namespace(&self) -> String {
+        namespace_of(&self.id.owner)
+    }
+
+    /// The name of the bridge port on the node: at most 15 bytes (`IFNAMSIZ`, `uapi/linux/if.h`).
+    pub fn port_name(&self) -> String {
+        format!("veth{}", fingerprint(&self.id.to_string()).get(..10).unwrap_or_default())
+    }
+
+    /// The port as the node's kernel would report it under `index`.
+    pub fn port(&self, index: u32) -> BridgePort {
+        BridgePort {
+            index,
+            name: self.port_name().into(),
+            bridge: self.bridge.as_str().into(),
+            far_mac: Some(self.mac),
+            far_name: Some(self.id.interface.as_str().into()),
+            stations: alloc::collections::BTreeSet::new(),
+        }
+    }
+}
+
+/// The name of the network namespace of a pod or host.
+pub fn namespace_of(owner: &str) -> String {
+    owner.replace('/', ".")
+}
+
+/// What is needed of a network to attach to it.
+#[derive(Clone, Debug)]
+struct Segment {
+    bridge: String,
+    vlan: Option<u16>,
+    subnets: Vec<IpNet>,
+}
+
+/// Every network that was ever known.
+#[derive(Clone, Default, Debug)]
+pub struct Segments(BTreeMap<NamespacedName, Segment>);
+
+impl Segments {
+    /// Learns a network; `manifest` says which subnets its address management uses.
+    pub fn learn(&mut self, network: &Network, manifest: &Value) {
+        if let NetworkConfig::Bridge(bridge) = &network.config {
+            let subnets = subnets(manifest);
+            let segment = Segment { bridge: bridge.bridge.to_string(), vlan: bridge.vlan, subnets };
+            self.0.insert(network.id.clone(), segment);
+        }
+    }
+
+    /// The stations of `pod` on `node`.
+    pub fn stations(&self, pod: &Pod, node: &str) -> Result<Vec<Station>, String> {
+        let wired = pod.attachments.iter().enumerate();
+        let stations = wired.filter_map(|(at, attachment)| {
+            let segment = self.0.get(&attachment.network)?;
+            Some(segment.station(pod, at, attachment, node))
+        });
+        stations.collect()
+    }
+}
+
+impl Segment {
+    fn station(&self, pod: &Pod, at: usize, attachment: &Attachment, node: &str) -> Result<Station, String> {
+        if let Some(vlan) = self.vlan {
+            return Err(format!("{}: the harness cannot build VLAN {vlan} yet", attachment.network));
+        }
+        let interface = match &*attachment.interface {
+            "" => format!("net{}", at + 1),
+            name => name.to_owned(),
+        };
+        let id = StationId { owner: pod.id.to_string(), interface };
+        let mac = attachment.mac.unwrap_or_else(|| invented_mac(&id));
+        let addresses = attachment.addresses.iter().map(|address| self.with_prefix(*address)).collect();
+        Ok(Station { id, node: node.to_owned(), bridge: self.bridge.clone(), mac, addresses })
+    }
+
+    fn with_prefix(&self, address: IpAddr) -> IpNet {
+        let subnet = self.subnets.iter().find(|subnet| subnet.contains(&address));
+        let sized = subnet.and_then(|subnet| IpNet::new(address, subnet.prefix_len()).ok());
+        sized.unwrap_or_else(|| with_default_prefix(address))
+    }
+}
+
+/// The station of a host.
+pub fn host_station(host: &Host, default_node: &str) -> Result<Station, String> {
+    let owner = host.name.clone();
+    if owner.is_empty() || owner.contains(['/', '@', '*', '.']) {
+        return Err(format!("host name {owner:?} must be a plain name without / @ * ."));
+    }
+    let mac = host.mac.parse().map_err(|error| format!("host {owner}: mac: {:?}: {error}", host.mac))?;
+    let addresses: Result<Vec<IpNet>, String> = host
+        .addresses
+        .iter()
+        .map(|text| parse_address(text).map_err(|reason| format!("host {owner}: addresses: {reason}")))
+        .collect();
+    Ok(Station {
+        id: StationId { owner, interface: "eth0".to_owned() },
+        node: host.node.clone().unwrap_or_else(|| default_node.to_owned()),
+        bridge: host.bridge.clone(),
+        mac,
+        addresses: addresses?,
+    })
+}
+
+/// A locally administered address that is always the same for the same station.
+fn invented_mac(id: &StationId) -> Mac {
+    let digits = fingerprint(&id.to_string());
+    let mut bytes = [0x02, 0, 0, 0, 0, 0];
+    for (byte, digit) in bytes.iter_mut().skip(1).zip(digits.bytes()) {
+        *byte = digit;
+    }
+    Mac(bytes)
+}
+
+/// The subnets that a network's configuration hands out: `ipam.subnet`, `ipam.ranges[][].subnet` (host-local) and
+/// `ipam.addresses[].address` (static), in a single plugin or in a list of plugins.
+fn subnets(manifest: &Value) -> Vec<IpNet> {
+    let text = manifest.pointer("/spec/config").and_then(Value::as_str).unwrap_or_default();
+    let Ok(config) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let plugins = config.get("plugins").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![config]);
+    let mut found = Vec::new();
+    for ipam in plugins.iter().filter_map(|plugin| plugin.get("ipam")) {
+        found.extend(ipam.get("subnet").cloned());
+        let ranges = ipam.get("ranges").and_then(Value::as_array).into_iter().flatten();
+        let ranges = ranges.filter_map(Value::as_array).flatten();
+        found.extend(ranges.filter_map(|range| range.get("subnet").cloned()));
+        let addresses = ipam.get("addresses").and_then(Value::as_array).into_iter().flatten();
+        found.extend(addresses.filter_map(|entry| entry.get("address").cloned()));
+    }
+    found
+        .iter()
+        .filter_map(Value::as_str)
+        .filter_map(|text| text.parse().ok())
+        .map(|net: IpNet| net.trunc())
+        .collect()
+}

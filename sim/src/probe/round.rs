@@ -1,0 +1,156 @@
+//! A round of probes: all pairs at once, over real sockets and by real programs.
+//!
+//! Probes that are to be answered have [`PATIENCE`]; the round ends when they all are. The others have that long too,
+//! and at least [`WINDOW`]: a denied probe costs one short timeout per round, and a slow machine makes the window
+//! longer, because the probes that pass are the clock.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::receipts::Receipts;
+use super::{Outcome, Probe, ProbeKind, listen, program, send};
+use crate::netns::Namespace;
+use crate::plan::{Station, StationId};
+use crate::scenario::Wanted;
+
+/// How long a probe that is to be answered may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a probe that is not to be answered is watched after the last probe was sent.
+pub const WINDOW: Duration = Duration::from_millis(350);
+/// How much longer than the slowest answer it is watched.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// Who stands where, for real.
+pub struct Field<'a> {
+    /// Everyone who can be probed.
+    pub stations: &'a BTreeMap<StationId, Station>,
+    /// The namespaces of their owners, by name.
+    pub namespaces: &'a BTreeMap<String, Arc<Namespace>>,
+}
+
+/// One end of a probe, ready to be used by a task.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The namespace.
+    pub(super) namespace: Arc<Namespace>,
+    /// The interface in it.
+    pub(super) interface: String,
+    /// The address, of the probe's family.
+    pub(super) address: core::net::IpAddr,
+}
+
+/// Sends every probe of `wanted` and says what came of each.
+pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Result<BTreeMap<Probe, Outcome>> {
+    let receipts = Receipts::default();
+    let mut listeners = JoinSet::new();
+    field.listen(wanted, &receipts, &mut listeners)?;
+    let mut senders = JoinSet::new();
+    for probe in wanted.keys() {
+        let (from, to) = (field.place(&probe.from, probe)?, field.place(&probe.to, probe)?);
+        senders.spawn(answered(probe.clone(), from, to, receipts.clone()));
+    }
+    let answered = gather(senders, wanted).await?;
+    let mut outcomes = BTreeMap::new();
+    for probe in wanted.keys() {
+        let outcome = if answered.contains(probe) {
+            Outcome::Open
+        } else if receipts.arrived(probe) || field.half_open(probe, &receipts)? {
+            Outcome::OneWay
+        } else {
+            Outcome::Closed
+        };
+        outcomes.insert(probe.clone(), outcome);
+    }
+    Ok(outcomes)
+}
+
+/// Waits for answers until the round is over; whatever still runs then is ended.
+async fn gather(
+    mut senders: JoinSet<Result<Probe>>,
+    wanted: &BTreeMap<Probe, Wanted>,
+) -> Result<BTreeSet<Probe>> {
+    let mut answered = BTreeSet::new();
+    // Tasks have their first turn here; each sends in it.
+    tokio::task::yield_now().await;
+    let sent = Instant::now();
+    let mut missing = wanted.values().filter(|wanted| **wanted == Wanted::Open).count();
+    let mut last_answer = sent;
+    loop {
+        let deadline = if missing > 0 { sent + PATIENCE } else { (sent + WINDOW).max(last_answer + MARGIN) };
+        let Ok(Some(ended)) = timeout_at(deadline, senders.join_next()).await else { break };
+        let probe = ended.context("a probe panicked")??;
+        if wanted.get(&probe) == Some(&Wanted::Open) {
+            missing -= 1;
+            last_answer = Instant::now();
+        }
+        answered.insert(probe);
+    }
+    senders.shutdown().await;
+    Ok(answered)
+}
+
+/// Ends when the probe has been answered, and not before.
+async fn answered(probe: Probe, from: Place, to: Place, receipts: Receipts) -> Result<Probe> {
+    let done = match probe.kind {
+        ProbeKind::Arp => program::arping(&from, to.address).await,
+        ProbeKind::Icmp => program::ping(&from, to.address).await,
+        ProbeKind::Tcp(port) => send::tcp(&probe, &from, SocketAddr::new(to.address, port), &receipts).await,
+        ProbeKind::Udp(port) => send::udp(&probe, &from, SocketAddr::new(to.address, port), &receipts).await,
+    };
+    done.with_context(|| format!("cannot probe {probe}")).map(|()| probe)
+}
+
+impl Field<'_> {
+    fn place(&self, id: &StationId, probe: &Probe) -> Result<Place> {
+        let station = self.stations.get(id).with_context(|| format!("{id} is nowhere"))?;
+        let namespace = self.namespaces.get(&station.namespace());
+        Ok(Place {
+            namespace: Arc::clone(namespace.with_context(|| format!("{id} has no namespace"))?),
+            interface: id.interface.clone(),
+            address: station.address(probe.family).with_context(|| format!("{id} has no address"))?,
+        })
+    }
+
+    /// Opens the sockets that answer TCP and UDP probes.
+    fn listen(
+        &self,
+        wanted: &BTreeMap<Probe, Wanted>,
+        receipts: &Receipts,
+        listeners: &mut JoinSet<()>,
+    ) -> Result<()> {
+        let mut opened = BTreeSet::new();
+        for probe in wanted.keys() {
+            if matches!(probe.kind, ProbeKind::Arp | ProbeKind::Icmp)
+                || !opened.insert((&probe.to, probe.family, probe.kind))
+            {
+                continue;
+            }
+            let place = self.place(&probe.to, probe)?;
+            let failed = || format!("cannot listen on {} for {}", probe.to, probe.kind);
+            match probe.kind {
+                ProbeKind::Tcp(port) => {
+                    listen::tcp(&place, port, receipts, listeners).with_context(failed)?;
+                }
+                ProbeKind::Udp(port) => {
+                    listen::udp(&place, port, receipts, listeners).with_context(failed)?;
+                }
+                ProbeKind::Arp | ProbeKind::Icmp => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the receiver of a TCP probe holds half a connection of it: the first segment came through, the answer
+    /// did not.
+    fn half_open(&self, probe: &Probe, receipts: &Receipts) -> Result<bool> {
+        let ProbeKind::Tcp(port) = probe.kind else { return Ok(false) };
+        let receiver = self.place(&probe.to, probe)?;
+        listen::half_open(&receiver, port, &receipts.sent_from(probe))
+    }
+}

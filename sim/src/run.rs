@@ -1,0 +1,112 @@
+//! Running a scenario on an arm, and judging each stage.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::arm::{Arm, Played};
+use crate::probe::{Outcome, Probe};
+use crate::scenario::Wanted;
+use crate::stage::Stage;
+
+/// What is wrong with a stage. Nothing, when every list is empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verdict {
+    /// Probes that did not end as wanted, or not as the evaluator says.
+    pub mismatches: BTreeMap<Probe, Mismatch>,
+    /// Problems that were to be reported and were not.
+    pub reports_missing: Vec<String>,
+    /// Problems that were reported although nobody expects them.
+    pub reports_unexpected: Vec<String>,
+    /// Anything else, each a text of its own.
+    pub complaints: Vec<String>,
+}
+
+/// A probe that did not end as it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mismatch {
+    /// What the scenario wants.
+    pub wanted: Wanted,
+    /// What happened.
+    pub got: Option<Outcome>,
+    /// What the evaluator says, where it was asked separately.
+    pub predicted: Option<Outcome>,
+}
+
+impl Verdict {
+    /// Whether everything is as it should be.
+    pub fn is_good(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Judges what happened in `stage`.
+    pub fn of(stage: &Stage, played: &Played) -> Self {
+        let mut mismatches = BTreeMap::new();
+        for (probe, wanted) in &stage.wanted {
+            let got = played.outcomes.get(probe).copied();
+            let predicted = played.predicted.as_ref().map(|predicted| predicted.get(probe).copied());
+            let right = Some(wanted.outcome());
+            if got != right || predicted.is_some_and(|predicted| predicted != right) {
+                let mismatch = Mismatch { wanted: *wanted, got, predicted: predicted.flatten() };
+                mismatches.insert(probe.clone(), mismatch);
+            }
+        }
+        let reported = || stage.reports_read.iter().chain(&played.reports);
+        let is_wanted = |report: &&String| stage.reports_wanted.contains(report);
+        let is_reported = |wanted: &&String| reported().any(|report| report == *wanted);
+        Self {
+            mismatches,
+            reports_missing: stage
+                .reports_wanted
+                .iter()
+                .filter(|wanted| !is_reported(wanted))
+                .cloned()
+                .collect(),
+            reports_unexpected: reported().filter(|report| !is_wanted(report)).cloned().collect(),
+            complaints: played.complaints.clone(),
+        }
+    }
+}
+
+impl Wanted {
+    /// The outcome that is wanted.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Closed => Outcome::Closed,
+            Self::Open => Outcome::Open,
+        }
+    }
+}
+
+/// A stage that was played and judged.
+pub struct Judged<'a> {
+    /// The stage.
+    pub stage: &'a Stage,
+    /// What happened.
+    pub played: Played,
+    /// What is wrong with it.
+    pub verdict: Verdict,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Plays stages until one fails, and hands each to `show`. Whether all are good.
+pub fn run<'a>(
+    arm: &mut dyn Arm,
+    stages: &'a [Stage],
+    mut show: impl FnMut(Judged<'a>) -> Result<()>,
+) -> Result<bool> {
+    for stage in stages {
+        let started = Instant::now();
+        let played = arm.play(stage).with_context(|| format!("in {:?}", stage.name))?;
+        let verdict = Verdict::of(stage, &played);
+        let good = verdict.is_good();
+        show(Judged { stage, played, verdict, took: started.elapsed() })?;
+        if !good {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

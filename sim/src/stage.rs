@@ -1,0 +1,231 @@
+//! From a scenario to stages: everything that can be known without sending a packet. Pure.
+//!
+//! All mistakes of a scenario file are found here, before anything is built.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::fmt;
+use std::path::Path;
+
+use driver_kube::identify;
+use policy_core::Input;
+use policy_core::model::{Kind, Object, ObjectId, Pod};
+use serde_json::json;
+use serde_saphyr::Spanned;
+
+use crate::claim::Crowd;
+use crate::cluster::{Cluster, ClusterError, Written};
+use crate::plan::{Segments, Station, StationId, host_station};
+use crate::probe::Probe;
+use crate::scenario::{Expect, Patch, Place, Relabel, Scenario, ScenarioError, Step, Target, Wanted};
+
+/// The start of a scenario or one of its steps, ready to be carried out.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// `the start`, or the step's name.
+    pub name: String,
+    /// What happens, in this order.
+    pub events: Vec<Event>,
+    /// Who stands where afterwards.
+    pub stations: BTreeMap<StationId, Station>,
+    /// Every probe of the stage, and whether it is to be answered.
+    pub wanted: BTreeMap<Probe, Wanted>,
+    /// The problems that must be reported, sorted.
+    pub reports_wanted: Vec<String>,
+    /// The problems that were found while manifests were read, sorted.
+    pub reports_read: Vec<String>,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A wire is connected.
+    Attach(Station),
+    /// A wire is cut.
+    Detach(Station),
+    /// The agent's watch sees something.
+    Tell(Input),
+}
+
+/// All stages of a scenario: the start first.
+pub fn stages(file: &Path, scenario: &Scenario) -> Result<Vec<Stage>, ScenarioError> {
+    let mut stager = Stager::new(file, scenario)?;
+    let mut stages = vec![stager.start(scenario)?];
+    for step in &scenario.steps {
+        stages.push(stager.step(step)?);
+    }
+    Ok(stages)
+}
+
+/// The state that stages are derived from.
+struct Stager<'a> {
+    file: &'a Path,
+    node: String,
+    scenario: &'a Scenario,
+    cluster: Cluster,
+    segments: Segments,
+    hosts: BTreeMap<StationId, Station>,
+    pods: BTreeMap<ObjectId, Pod>,
+    stations: BTreeMap<StationId, Station>,
+}
+
+/// What a stage collects while its changes are made.
+#[derive(Default)]
+struct Draft {
+    events: Vec<Event>,
+    problems: BTreeSet<String>,
+}
+
+impl<'a> Stager<'a> {
+    fn new(file: &'a Path, scenario: &'a Scenario) -> Result<Self, ScenarioError> {
+        let wrong = |reason: String| ScenarioError { file: file.to_owned(), place: Place::default(), reason };
+        let [node] = scenario.nodes.as_slice() else {
+            let reason =
+                format!("nodes: {} are named, but exactly one can be built yet", scenario.nodes.len());
+            return Err(wrong(reason));
+        };
+        let mut hosts = BTreeMap::new();
+        for host in &scenario.hosts {
+            let station = host_station(host, node).map_err(|reason| wrong(format!("hosts: {reason}")))?;
+            if station.node != *node {
+                return Err(wrong(format!("hosts: {}: there is no node {:?}", host.name, station.node)));
+            }
+            if hosts.insert(station.id.clone(), station).is_some() {
+                return Err(wrong(format!("hosts: {} is named twice", host.name)));
+            }
+        }
+        Ok(Self {
+            file,
+            node: node.clone(),
+            scenario,
+            cluster: Cluster::default(),
+            segments: Segments::default(),
+            hosts,
+            pods: BTreeMap::new(),
+            stations: BTreeMap::new(),
+        })
+    }
+
+    fn wrong<T>(&self, at: &Spanned<T>, reason: &dyn fmt::Display) -> ScenarioError {
+        ScenarioError { file: self.file.to_owned(), place: at.into(), reason: reason.to_string() }
+    }
+
+    /// Hosts and pods are there first, then the agent lists every kind of object once.
+    fn start(&mut self, scenario: &Scenario) -> Result<Stage, ScenarioError> {
+        let mut draft = Draft::default();
+        let mut objects: BTreeMap<ObjectId, Object> = BTreeMap::new();
+        for manifest in &scenario.objects {
+            let written =
+                self.cluster.apply(&manifest.value).map_err(|error| self.wrong(manifest, &error))?;
+            for written in written {
+                self.remember(&mut draft, &written);
+                objects.insert(written.id, written.converted.object);
+            }
+        }
+        self.rewire(&mut draft).map_err(|reason| self.somewhere(reason))?;
+        for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
+            let of_kind = objects.values().filter(|object| object.id().kind() == kind).cloned().collect();
+            draft.events.push(Event::Tell(Input::Relist { kind, objects: of_kind }));
+        }
+        self.finish("the start", draft, &scenario.expect, scenario.reports.as_deref())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<Stage, ScenarioError> {
+        let mut draft = Draft::default();
+        for manifest in &step.apply {
+            let written =
+                self.cluster.apply(&manifest.value).map_err(|error| self.wrong(manifest, &error))?;
+            for written in written {
+                self.upsert(&mut draft, written).map_err(|reason| self.wrong(manifest, &reason))?;
+            }
+        }
+        for target in &step.delete {
+            let Target { kind, namespace, name } = &target.value;
+            let deleted = identify(kind, namespace.as_deref(), name).map_err(ClusterError::from);
+            let deleted = deleted.and_then(|id| self.cluster.delete(&id).map(|()| id));
+            let id = deleted.map_err(|error| self.wrong(target, &error))?;
+            self.pods.remove(&id);
+            self.rewire(&mut draft).map_err(|reason| self.wrong(target, &reason))?;
+            draft.events.push(Event::Tell(Input::Remove(id)));
+        }
+        for patch in &step.patch {
+            let Patch { kind, namespace, name, merge } = &patch.value;
+            let id = identify(kind, namespace.as_deref(), name).map_err(ClusterError::from);
+            let written = id.and_then(|id| self.cluster.patch(&id, &json!(merge)));
+            let written = written.map_err(|error| self.wrong(patch, &error))?;
+            self.upsert(&mut draft, written).map_err(|reason| self.wrong(patch, &reason))?;
+        }
+        for label in &step.label {
+            let Relabel { kind, namespace, name, labels } = &label.value;
+            let id = identify(kind, namespace.as_deref(), name).map_err(ClusterError::from);
+            let written = id.and_then(|id| self.cluster.label(&id, labels));
+            let written = written.map_err(|error| self.wrong(label, &error))?;
+            self.upsert(&mut draft, written).map_err(|reason| self.wrong(label, &reason))?;
+        }
+        self.finish(&step.name, draft, &step.expect, step.reports.as_deref())
+    }
+
+    fn somewhere(&self, reason: String) -> ScenarioError {
+        ScenarioError { file: self.file.to_owned(), place: Place::default(), reason }
+    }
+
+    /// Keeps what wires depend on, and what the manifest's reader complained about. A policy's problems are part of
+    /// it: the agent reports those.
+    fn remember(&mut self, draft: &mut Draft, written: &Written) {
+        let Written { id, manifest, converted } = written;
+        match &converted.object {
+            Object::Network(network) => self.segments.learn(network, manifest),
+            Object::Pod(pod) => drop(self.pods.insert(id.clone(), pod.clone())),
+            Object::Policy(_) => return,
+            Object::Namespace(_) | Object::Port(_) => {}
+        }
+        draft.problems.extend(converted.problems.iter().map(|problem| format!("{id}: {problem}")));
+    }
+
+    /// A pod's wire is connected before its status is written: the agent hears of it afterwards.
+    fn upsert(&mut self, draft: &mut Draft, written: Written) -> Result<(), String> {
+        self.remember(draft, &written);
+        self.rewire(draft)?;
+        draft.events.push(Event::Tell(Input::Upsert(written.converted.object)));
+        Ok(())
+    }
+
+    /// Cuts and connects wires until they are as the pods' network status says.
+    fn rewire(&mut self, draft: &mut Draft) -> Result<(), String> {
+        let mut stations = self.hosts.clone();
+        for pod in self.pods.values().filter(|pod| pod.node.as_deref() == Some(&self.node)) {
+            let own = self.segments.stations(pod, &self.node)?;
+            stations.extend(own.into_iter().map(|station| (station.id.clone(), station)));
+        }
+        let gone = self.stations.values().filter(|station| stations.get(&station.id) != Some(station));
+        draft.events.extend(gone.cloned().map(Event::Detach));
+        let new = stations.values().filter(|station| self.stations.get(&station.id) != Some(station));
+        draft.events.extend(new.cloned().map(Event::Attach));
+        self.stations = stations;
+        Ok(())
+    }
+
+    fn finish(
+        &self,
+        name: &str,
+        draft: Draft,
+        expect: &Expect,
+        reports: Option<&[String]>,
+    ) -> Result<Stage, ScenarioError> {
+        let crowd = Crowd::new(&self.stations, &self.scenario.probes);
+        let wanted = crowd.wanted(expect).map_err(|(place, reason)| ScenarioError {
+            file: self.file.to_owned(),
+            place,
+            reason: format!("{name}: {reason}"),
+        })?;
+        let mut reports_wanted = reports.unwrap_or_default().to_vec();
+        reports_wanted.sort();
+        Ok(Stage {
+            name: name.to_owned(),
+            events: draft.events,
+            stations: self.stations.clone(),
+            wanted,
+            reports_wanted,
+            reports_read: draft.problems.into_iter().collect(),
+        })
+    }
+}
