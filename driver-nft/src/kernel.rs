@@ -15,10 +15,9 @@ use crate::socket::{Answer, Dump, NetlinkSocket, Received, read_answer};
 use crate::uapi::{
     NFPROTO_BRIDGE, NFPROTO_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET,
     NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_RULE_TABLE,
-    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_TABLE, NFTA_TABLE_NAME, NLM_F_ACK, NLM_F_DUMP,
-    NLM_F_REQUEST, NLMSG_ERROR,
+    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_TABLE, NFTA_TABLE_NAME, NLMSG_ERROR,
 };
-use crate::wire::{Header, Writer, messages};
+use crate::wire::{Writer, messages, nfgen};
 
 /// How often a commit is tried again because some other table changed at the same moment.
 const COMMIT_ATTEMPTS_MAX: u32 = 16;
@@ -33,8 +32,6 @@ const LISTING_ATTEMPTS_MAX: u32 = 50;
 pub struct NftKernel {
     socket: NetlinkSocket,
     announcements: Monitor,
-    /// The number of the next message.
-    sequence: u32,
 }
 
 impl NftKernel {
@@ -42,7 +39,7 @@ impl NftKernel {
     pub fn open() -> Result<Self, NftError> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER, &[])?;
         let announcements = Monitor::open([socket.port()])?;
-        Ok(Self { socket, announcements, sequence: 1 })
+        Ok(Self { socket, announcements })
     }
 
     /// A listener for changes to the table that this handle did not make, for a thread of its own. It listens in the
@@ -53,42 +50,28 @@ impl NftKernel {
 
     /// Deletes the table with everything in it; nothing happens when there is none.
     pub fn remove_table(&mut self) -> Result<(), NftError> {
-        let batch = encode_removal(self.sequence);
+        let batch = encode_removal(self.socket.take_sequences(0));
         self.commit(&batch, None)
     }
 
     /// The number of the ruleset's current generation: every commit in this network namespace makes a new one.
     pub fn generation(&mut self) -> Result<u32, NftError> {
-        const REQUEST: &str = "the number of the ruleset's generation";
-        let sequence = self.request(NFT_MSG_GETGEN, 0, NFPROTO_UNSPEC, |_| {})?;
-        let Received::Datagram(datagram) = self.socket.receive(Some(Duration::ZERO))? else {
-            return Err(NftError::Unanswered { request: REQUEST });
-        };
-        for message in messages(datagram) {
+        let request = "the number of the ruleset's generation";
+        let answer = self.socket.fetch(NFT_MSG_GETGEN, &nfgen(NFPROTO_UNSPEC, 0), request, |_| {})?;
+        for message in messages(&answer.bytes) {
             let message = message?;
-            if message.sequence != sequence {
-                continue;
-            }
-            if message.kind == NLMSG_ERROR {
-                let Answer { errno, hint, .. } = read_answer(&message);
-                return Err(NftError::Request {
-                    request: REQUEST,
-                    errno: errno.unwrap_or(Errno::EPROTO),
-                    hint,
-                });
-            }
             if message.kind == NFT_MSG_NEWGEN
                 && let Some(generation) = message.body()?.1.number(NFTA_GEN_ID)
             {
                 return Ok(generation);
             }
         }
-        Err(NftError::Unanswered { request: REQUEST })
+        Err(NftError::Unanswered { request })
     }
 
     /// Commits `transaction` if the ruleset still has `generation`; otherwise the kernel says ERESTART.
     pub fn apply_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
-        let batch = encode(transaction, Some(generation), self.sequence)?;
+        let batch = encode(transaction, Some(generation), self.socket.take_sequences(0))?;
         self.commit(&batch, Some(transaction))
     }
 
@@ -108,7 +91,7 @@ impl NftKernel {
 
     /// Sends a batch and reads what the kernel says to it.
     fn commit(&mut self, batch: &Batch, transaction: Option<&Transaction>) -> Result<(), NftError> {
-        self.sequence = self.sequence.wrapping_add(u32::try_from(batch.messages()).unwrap_or(u32::MAX));
+        self.socket.take_sequences(u32::try_from(batch.messages()).unwrap_or(u32::MAX));
         self.socket.send(batch.bytes())?;
         let mut refusal: Option<(Origin, Answer)> = None;
         let mut acknowledged = false;
@@ -141,34 +124,13 @@ impl NftKernel {
         }
     }
 
-    /// Sends one request outside a batch; its number.
-    fn request(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        family: u8,
-        body: impl FnOnce(&mut Writer),
-    ) -> Result<u32, NftError> {
-        let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
-        let mut writer = Writer::default();
-        let header = Header { kind, flags: NLM_F_REQUEST | flags, sequence, family, resource: 0 };
-        let Ok(()) = writer.message(header, |w| {
-            body(w);
-            Ok::<(), core::convert::Infallible>(())
-        });
-        self.socket.send(&writer.into_bytes())?;
-        Ok(sequence)
-    }
-
     fn list(
         &mut self,
         kind: u16,
         what: &'static str,
         body: impl FnOnce(&mut Writer),
     ) -> Result<Dump, NftError> {
-        let sequence = self.request(kind, NLM_F_DUMP, NFPROTO_BRIDGE, body)?;
-        self.socket.receive_dump(sequence, what)
+        self.socket.list(kind, &nfgen(NFPROTO_BRIDGE, 0), what, body)
     }
 
     /// One attempt to list the table; `None` when something changed meanwhile.
@@ -206,9 +168,9 @@ impl NftKernel {
     }
 
     fn table(&mut self) -> Result<Dump, NftError> {
-        let sequence =
-            self.request(NFT_MSG_GETTABLE, NLM_F_ACK, NFPROTO_BRIDGE, |w| w.text(NFTA_TABLE_NAME, TABLE))?;
-        self.socket.receive_dump(sequence, "the table")
+        self.socket.fetch(NFT_MSG_GETTABLE, &nfgen(NFPROTO_BRIDGE, 0), "the table", |w| {
+            w.text(NFTA_TABLE_NAME, TABLE);
+        })
     }
 
     fn elements(&mut self, set: &SetName) -> Result<Dump, NftError> {

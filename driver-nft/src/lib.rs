@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`encode`] and [`decode`] are pure and meet in the middle: what one writes the other reads. [`NftKernel`] is core's
-//! `Kernel`; [`Monitor`] tells when somebody else changes the table.
+//! `Kernel`; [`Monitor`] tells when somebody else changes the table. [`Links`] reports the bridge ports.
 
 extern crate alloc;
 
@@ -14,6 +14,7 @@ pub mod encode;
 mod error;
 mod kernel;
 mod layout;
+mod links;
 mod monitor;
 mod socket;
 mod uapi;
@@ -22,5 +23,6 @@ mod wire;
 
 pub use error::NftError;
 pub use kernel::NftKernel;
+pub use links::{Links, PortEvent};
 pub use monitor::{Commit, Monitor, Notice};
 pub use wire::WireError;

@@ -11,9 +11,10 @@ use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 
 use crate::error::NftError;
 use crate::uapi::{
-    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSGERR_ATTR_MSG,
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSGERR_ATTR_MSG,
 };
-use crate::wire::{Attributes, MESSAGE_HEADER, Message, messages, padded, word};
+use crate::wire::{Attributes, Header, MESSAGE_HEADER, Message, Writer, messages, padded, word};
 
 /// The kernel fills at most 32768 bytes per datagram when it lists (`netlink_recvmsg`, `net/netlink/af_netlink.c`).
 const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
@@ -25,6 +26,8 @@ const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) struct NetlinkSocket {
     socket: Socket,
     port: u32,
+    /// The number of the next message.
+    sequence: u32,
     send_buffer: usize,
     buffer: Vec<u8>,
 }
@@ -79,12 +82,69 @@ impl NetlinkSocket {
             socket.add_membership(*group).map_err(failed("subscribe"))?;
         }
         socket.set_non_blocking(true).map_err(failed("configure"))?;
-        Ok(Self { socket, port: address.port_number(), send_buffer: 0, buffer: Vec::new() })
+        Ok(Self { socket, port: address.port_number(), sequence: 1, send_buffer: 0, buffer: Vec::new() })
+    }
+
+    /// Opens a socket that also hears what happens in every other namespace that this one has a number for
+    /// (`NETLINK_LISTEN_ALL_NSID`, `linux/netlink.h`); `None` without the privilege that takes (`CAP_NET_BROADCAST`).
+    pub(crate) fn open_for_all_namespaces(protocol: isize, groups: &[u32]) -> Result<Option<Self>, NftError> {
+        let netlink = Self::open(protocol, groups)?;
+        match netlink.socket.set_listen_all_namespaces(true).map_err(failed("configure")) {
+            Ok(()) => Ok(Some(netlink)),
+            Err(error) if error.errno() == Some(Errno::EPERM) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The socket's netlink port.
     pub(crate) const fn port(&self) -> u32 {
         self.port
+    }
+
+    /// Numbers for the next `count` messages: the first of them.
+    pub(crate) const fn take_sequences(&mut self, count: u32) -> u32 {
+        let first = self.sequence;
+        self.sequence = first.wrapping_add(count);
+        first
+    }
+
+    /// Sends one request; its number.
+    pub(crate) fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        fixed: &[u8],
+        body: impl FnOnce(&mut Writer),
+    ) -> Result<u32, NftError> {
+        let sequence = self.take_sequences(1);
+        let mut writer = Writer::default();
+        writer.plain_message(Header { kind, flags: NLM_F_REQUEST | flags, sequence }, fixed, body);
+        self.send(&writer.into_bytes())?;
+        Ok(sequence)
+    }
+
+    /// Asks for one thing: the answer's messages.
+    pub(crate) fn fetch(
+        &mut self,
+        kind: u16,
+        fixed: &[u8],
+        what: &'static str,
+        body: impl FnOnce(&mut Writer),
+    ) -> Result<Dump, NftError> {
+        let sequence = self.request(kind, NLM_F_ACK, fixed, body)?;
+        self.receive_dump(sequence, what)
+    }
+
+    /// Asks for a listing.
+    pub(crate) fn list(
+        &mut self,
+        kind: u16,
+        fixed: &[u8],
+        what: &'static str,
+        body: impl FnOnce(&mut Writer),
+    ) -> Result<Dump, NftError> {
+        let sequence = self.request(kind, NLM_F_DUMP, fixed, body)?;
+        self.receive_dump(sequence, what)
     }
 
     /// Sends messages to the kernel as one datagram. nfnetlink and rtnetlink work them off before this returns.
@@ -116,8 +176,8 @@ impl NetlinkSocket {
 
     /// Receives one datagram, waiting for it at most `timeout` (`None`: for ever).
     pub(crate) fn receive(&mut self, timeout: Option<Duration>) -> Result<Received<'_>, NftError> {
-        if timeout != Some(Duration::ZERO) && !self.wait(timeout)? {
-            return Ok(Received::Nothing);
+        if timeout != Some(Duration::ZERO) {
+            wait_for([&*self], timeout)?;
         }
         self.buffer.clear();
         self.buffer.reserve(DATAGRAM_BYTES_MAX);
@@ -138,34 +198,21 @@ impl NetlinkSocket {
         }
     }
 
-    /// Waits until there is something to receive; `false` when the time is up or a signal came.
-    fn wait(&self, timeout: Option<Duration>) -> Result<bool, NftError> {
-        let limit = timeout.map_or(PollTimeout::NONE, |timeout| {
-            // Rounded up, so that a short wait is not a busy loop.
-            let ms = timeout.as_micros().div_ceil(1000);
-            u16::try_from(ms).map_or(PollTimeout::from(u16::MAX), PollTimeout::from)
-        });
-        match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], limit) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::EINTR) => Ok(false),
-            Err(errno) => Err(failed("wait for")(errno.into())),
-        }
-    }
-
     /// Receives the listing that the request numbered `sequence` asks for.
-    pub(crate) fn receive_dump(&mut self, sequence: u32, request: &'static str) -> Result<Dump, NftError> {
+    fn receive_dump(&mut self, sequence: u32, request: &'static str) -> Result<Dump, NftError> {
         let mut dump = Dump::default();
         loop {
             let datagram = match self.receive(Some(Duration::ZERO))? {
                 Received::Datagram(datagram) => datagram,
                 Received::Nothing | Received::Overrun => return Err(NftError::Unanswered { request }),
             };
-            let mut done = false;
+            let (mut done, mut ours) = (false, false);
             for message in messages(datagram) {
                 let message = message?;
                 if message.sequence != sequence {
                     continue;
                 }
+                ours = true;
                 dump.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
                     NLMSG_DONE => {
@@ -180,11 +227,31 @@ impl NetlinkSocket {
                     _ => {}
                 }
             }
-            dump.bytes.extend_from_slice(datagram);
+            // What is left of an earlier request that failed half-way is not part of this answer.
+            if ours {
+                dump.bytes.extend_from_slice(datagram);
+            }
             if done {
                 return Ok(dump);
             }
         }
+    }
+}
+
+/// Waits until one of `sockets` has something to receive, the time is up (`None`: never), or a signal comes.
+pub(crate) fn wait_for<const N: usize>(
+    sockets: [&NetlinkSocket; N],
+    timeout: Option<Duration>,
+) -> Result<(), NftError> {
+    let limit = timeout.map_or(PollTimeout::NONE, |timeout| {
+        // Rounded up, so that a short wait is not a busy loop; a very long one ends early, which does no harm.
+        let ms = timeout.as_micros().div_ceil(1000);
+        PollTimeout::from(u16::try_from(ms).unwrap_or(u16::MAX))
+    });
+    let mut polled = sockets.map(|socket| PollFd::new(socket.socket.as_fd(), PollFlags::POLLIN));
+    match poll(&mut polled, limit) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(NftError::Socket { action: "wait for", errno }),
     }
 }
 

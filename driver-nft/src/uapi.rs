@@ -23,6 +23,39 @@ pub(crate) const NLMSGERR_ATTR_MSG: u16 = 1;
 pub(crate) const NLA_F_NESTED: u16 = 0x8000;
 pub(crate) const NLA_TYPE_MASK: u16 = 0x3fff;
 
+/// `linux/rtnetlink.h`: messages about links and neighbours, multicast groups, and `RTEXT_FILTER_SKIP_STATS`.
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_GETLINK: u16 = 18;
+pub(crate) const RTM_NEWNEIGH: u16 = 28;
+pub(crate) const RTM_DELNEIGH: u16 = 29;
+pub(crate) const RTM_GETNEIGH: u16 = 30;
+pub(crate) const RTNLGRP_LINK: u32 = 1;
+pub(crate) const RTNLGRP_NEIGH: u32 = 3;
+pub(crate) const RTEXT_FILTER_SKIP_STATS: u32 = 8;
+
+/// `linux/if_link.h`: attributes of links, and inside `IFLA_LINKINFO`.
+pub(crate) const IFLA_ADDRESS: u16 = 1;
+pub(crate) const IFLA_IFNAME: u16 = 3;
+pub(crate) const IFLA_LINK: u16 = 5;
+pub(crate) const IFLA_MASTER: u16 = 10;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
+pub(crate) const IFLA_EXT_MASK: u16 = 29;
+pub(crate) const IFLA_LINK_NETNSID: u16 = 37;
+pub(crate) const IFLA_TARGET_NETNSID: u16 = 46;
+pub(crate) const IFLA_INFO_KIND: u16 = 1;
+pub(crate) const IFLA_INFO_SLAVE_KIND: u16 = 4;
+
+/// `linux/neighbour.h`: attributes of neighbours, and the state of a bridge's own entries.
+pub(crate) const NDA_LLADDR: u16 = 2;
+pub(crate) const NDA_VLAN: u16 = 5;
+pub(crate) const NDA_MASTER: u16 = 9;
+pub(crate) const NUD_PERMANENT: u16 = 0x80;
+
+/// `linux/socket.h`: the address families that links and bridge entries are asked for by.
+pub(crate) const AF_UNSPEC: u8 = 0;
+pub(crate) const AF_BRIDGE: u8 = 7;
+
 /// `linux/netfilter.h`: protocol families.
 pub(crate) const NFPROTO_UNSPEC: u8 = 0;
 pub(crate) const NFPROTO_BRIDGE: u8 = 7;

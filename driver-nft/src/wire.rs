@@ -24,10 +24,13 @@ pub(crate) struct Header {
     pub(crate) flags: u16,
     /// `nlmsg_seq`.
     pub(crate) sequence: u32,
-    /// `nfgen_family`.
-    pub(crate) family: u8,
-    /// `res_id`: the subsystem, in the frame messages of a batch.
-    pub(crate) resource: u16,
+}
+
+/// The fixed part of nfnetlink's messages (`struct nfgenmsg`): the protocol family, and in the frame messages of a
+/// batch the subsystem.
+pub(crate) const fn nfgen(family: u8, resource: u16) -> [u8; FAMILY_HEADER] {
+    let [high, low] = resource.to_be_bytes();
+    [family, 0, high, low]
 }
 
 /// Writes messages one behind the other.
@@ -53,10 +56,11 @@ impl Writer {
         self.overflow
     }
 
-    /// One message of nfnetlink.
+    /// One message: header, fixed part, attributes.
     pub(crate) fn message<E>(
         &mut self,
         header: Header,
+        fixed: &[u8],
         body: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         let start = self.bytes.len();
@@ -65,12 +69,19 @@ impl Writer {
         self.bytes.extend_from_slice(&header.flags.to_ne_bytes());
         self.bytes.extend_from_slice(&header.sequence.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&[header.family, 0]);
-        self.bytes.extend_from_slice(&header.resource.to_be_bytes());
+        self.bytes.extend_from_slice(fixed);
         body(self)?;
         let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
         self.patch(start, &length.to_ne_bytes());
         Ok(())
+    }
+
+    /// [`Self::message`] with a body that cannot fail.
+    pub(crate) fn plain_message(&mut self, header: Header, fixed: &[u8], body: impl FnOnce(&mut Self)) {
+        let Ok(()) = self.message(header, fixed, |w| {
+            body(w);
+            Ok::<(), core::convert::Infallible>(())
+        });
     }
 
     /// An attribute of plain bytes.
@@ -83,6 +94,11 @@ impl Writer {
     /// An attribute with a 32-bit number in network byte order.
     pub(crate) fn number(&mut self, kind: u16, value: u32) {
         self.attribute(kind, &value.to_be_bytes());
+    }
+
+    /// An attribute with a 32-bit number in the machine's byte order, as rtnetlink takes it.
+    pub(crate) fn native(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_ne_bytes());
     }
 
     /// An attribute with a text and its terminator.
@@ -184,10 +200,15 @@ pub(crate) struct Message<'a> {
 impl<'a> Message<'a> {
     /// `nfgen_family`, and the attributes behind the family header.
     pub(crate) fn body(&self) -> Result<(u8, Attributes<'a>), WireError> {
-        let (Some(family), Some(rest)) = (self.payload.first(), self.payload.get(FAMILY_HEADER..)) else {
-            return Err(WireError::Message { offset: 0 });
-        };
-        Ok((*family, Attributes::read(rest)?))
+        let (fixed, attributes) = self.split::<FAMILY_HEADER>()?;
+        let [family, ..] = *fixed;
+        Ok((family, attributes))
+    }
+
+    /// The fixed part of `N` bytes, and the attributes behind it.
+    pub(crate) fn split<const N: usize>(&self) -> Result<(&'a [u8; N], Attributes<'a>), WireError> {
+        let (fixed, rest) = self.payload.split_first_chunk().ok_or(WireError::Message { offset: 0 })?;
+        Ok((fixed, Attributes::read(rest)?))
     }
 }
 
@@ -262,6 +283,11 @@ impl<'a> Attributes<'a> {
     /// An attribute's 32-bit number.
     pub(crate) fn number(&self, kind: u16) -> Option<u32> {
         self.bytes(kind)?.first_chunk().copied().map(u32::from_be_bytes)
+    }
+
+    /// An attribute's 32-bit number in the machine's byte order, as rtnetlink sends it.
+    pub(crate) fn native(&self, kind: u16) -> Option<u32> {
+        word(self.bytes(kind)?, 0)
     }
 
     /// An attribute's 64-bit number.

@@ -22,7 +22,7 @@ use crate::uapi::{
     NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC, NLM_F_REQUEST,
 };
 use crate::userdata;
-use crate::wire::{Header, Writer};
+use crate::wire::{Header, Writer, nfgen};
 
 /// A transaction that cannot be written down for the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -209,14 +209,8 @@ impl Encoder {
     }
 
     fn frame(&mut self, kind: u16, generation: Option<u32>) {
-        let header = Header {
-            kind,
-            flags: NLM_F_REQUEST,
-            sequence: self.sequence(),
-            family: NFPROTO_UNSPEC,
-            resource: NFNL_SUBSYS_NFTABLES,
-        };
-        self.infallible(header, |w| {
+        let header = Header { kind, flags: NLM_F_REQUEST, sequence: self.sequence() };
+        self.writer.plain_message(header, &nfgen(NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES), |w| {
             if let Some(generation) = generation {
                 w.number(NFNL_BATCH_GENID, generation);
             }
@@ -230,13 +224,6 @@ impl Encoder {
         self.first.wrapping_add(taken)
     }
 
-    fn infallible(&mut self, header: Header, body: impl FnOnce(&mut Writer)) {
-        let Ok(()) = self.writer.message(header, |w| {
-            body(w);
-            Ok::<(), core::convert::Infallible>(())
-        });
-    }
-
     fn message(
         &mut self,
         kind: u16,
@@ -244,27 +231,15 @@ impl Encoder {
         body: impl FnOnce(&mut Writer) -> Result<(), Unencodable>,
     ) -> Result<(), Unencodable> {
         self.last = self.writer.position();
-        let header = Header {
-            kind,
-            flags: NLM_F_REQUEST | flags,
-            sequence: self.sequence(),
-            family: NFPROTO_BRIDGE,
-            resource: 0,
-        };
-        self.writer.message(header, body)?;
+        let header = Header { kind, flags: NLM_F_REQUEST | flags, sequence: self.sequence() };
+        self.writer.message(header, &nfgen(NFPROTO_BRIDGE, 0), body)?;
         if self.writer.overflowed() { Err(Unencodable::TooLong) } else { Ok(()) }
     }
 
     fn table(&mut self, kind: u16, flags: u16) {
         self.last = self.writer.position();
-        let header = Header {
-            kind,
-            flags: NLM_F_REQUEST | flags,
-            sequence: self.sequence(),
-            family: NFPROTO_BRIDGE,
-            resource: 0,
-        };
-        self.infallible(header, |w| {
+        let header = Header { kind, flags: NLM_F_REQUEST | flags, sequence: self.sequence() };
+        self.writer.plain_message(header, &nfgen(NFPROTO_BRIDGE, 0), |w| {
             w.text(NFTA_TABLE_NAME, TABLE);
             if kind == NFT_MSG_NEWTABLE {
                 // No flags: also wakes a table up that somebody has put to sleep (`NFT_TABLE_F_DORMANT`).

@@ -1,7 +1,8 @@
 //! What the tests against a real kernel share: a network namespace of their own, and nft's view of it.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
@@ -97,5 +98,62 @@ fn normalise(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(normalise),
         Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Runs `ip` with these words; install the package `iproute2` if it is missing.
+pub(crate) fn ip(words: &str) {
+    run("ip", words.split_whitespace());
+}
+
+/// Runs `bridge` with these words; install the package `iproute2` if it is missing.
+pub(crate) fn bridge(words: &str) {
+    run("bridge", words.split_whitespace());
+}
+
+/// Runs a program that must succeed.
+fn run(program: &str, words: impl IntoIterator<Item: AsRef<OsStr>>) {
+    let output = Command::new(program).args(words).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {program} ({error}): install `iproute2`"));
+    assert!(output.status.success(), "{program} failed: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Another network namespace, held by a process that does nothing.
+pub(crate) struct Peer(Child);
+
+impl Peer {
+    /// Makes the namespace.
+    pub(crate) fn new() -> Self {
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare of the package util-linux");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout is a pipe"))
+            .read_line(&mut line)
+            .expect("it speaks");
+        assert_eq!(line, "ready\n", "cannot make a network namespace: run these tests as root");
+        Self(child)
+    }
+
+    /// The process that holds the namespace.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Runs a command inside.
+    pub(crate) fn run(&self, command: &str) {
+        let target = format!("--target={}", self.pid());
+        run("nsenter", [target.as_str(), "--net"].into_iter().chain(command.split_whitespace()));
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It ends when its input does.
+        drop(self.0.stdin.take());
+        self.0.wait().expect("the holder of a namespace ends");
     }
 }
