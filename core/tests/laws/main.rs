@@ -9,6 +9,8 @@
     reason = "a test may panic, and is no part of the core"
 )]
 
+mod agreement;
+mod oracle;
 mod source;
 mod worlds;
 

@@ -68,7 +68,8 @@ fn labels(source: &mut Source<'_>) -> Labels {
 }
 
 fn selector(source: &mut Source<'_>) -> Selector {
-    Selector::new(source.several(0, 2, |source| {
+    let most = *source.pick(&[0, 0, 1, 2]);
+    Selector::new(source.several(0, most, |source| {
         let key = text(source, &KEYS);
         let values = |source: &mut Source<'_>| {
             source.several(1, 2, |source| text(source, &VALUES)).into_iter().collect()
@@ -84,7 +85,7 @@ fn selector(source: &mut Source<'_>) -> Selector {
 }
 
 fn protocol(source: &mut Source<'_>) -> Protocol {
-    *source.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp])
+    *source.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp, Protocol::Sctp])
 }
 
 pub(crate) fn pod(source: &mut Source<'_>) -> Pod {
@@ -97,9 +98,9 @@ pub(crate) fn pod(source: &mut Source<'_>) -> Pod {
     Pod {
         id: NamespacedName::new(text(source, &NAMESPACES), text(source, &PODS)),
         labels: labels(source),
-        node: source.maybe(7, 8, |source| text(source, &[NODE, NODE, "there"])),
+        node: source.maybe(7, 8, |source| text(source, &[NODE, NODE, NODE, "there"])),
         attachments,
-        ports: source.several(0, 2, |source| ContainerPort {
+        ports: source.several(0, 3, |source| ContainerPort {
             name: text(source, &PORT_NAMES),
             protocol: protocol(source),
             port: *source.pick(&PORTS),
@@ -171,6 +172,15 @@ pub(crate) fn network(source: &mut Source<'_>) -> Network {
     Network { id: network_name(source), config }
 }
 
+/// Every network there is a name for, most of them managed.
+pub(crate) fn all_networks(source: &mut Source<'_>) -> Vec<Network> {
+    let named = |(namespace, name): &(&str, &str), source: &mut Source<'_>| {
+        let id = NamespacedName::new(*namespace, *name);
+        Network { id, ..network(source) }
+    };
+    NETWORKS.iter().map(|name| named(name, source)).collect()
+}
+
 pub(crate) fn port(source: &mut Source<'_>) -> BridgePort {
     let index = u32::try_from(1 + source.below(6)).unwrap();
     BridgePort {
@@ -181,6 +191,36 @@ pub(crate) fn port(source: &mut Source<'_>) -> BridgePort {
         far_name: source.maybe(3, 4, |source| text(source, &INTERFACES)),
         stations: source.several(0, 2, mac).into_iter().collect(),
     }
+}
+
+/// A port at whose far end an attachment of a random pod is, mostly with its own MAC.
+pub(crate) fn port_of_a_pod(source: &mut Source<'_>, objects: &[Object], index: u32) -> Option<BridgePort> {
+    let pods: Vec<&Pod> = objects
+        .iter()
+        .filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
+        .collect();
+    if pods.is_empty() {
+        return None;
+    }
+    let pod = *source.pick(&pods);
+    let attachment = pod.attachments.first()?;
+    let bridge = objects.iter().find_map(|object| match object {
+        Object::Network(network) if network.id == attachment.network => match &network.config {
+            NetworkConfig::Bridge(bridge) => Some(bridge.bridge.clone()),
+            NetworkConfig::Other { .. } | NetworkConfig::Unreadable { .. } => None,
+        },
+        Object::Namespace(_) | Object::Network(_) | Object::Pod(_) | Object::Policy(_) | Object::Port(_) => {
+            None
+        }
+    })?;
+    Some(BridgePort {
+        index,
+        name: format!("veth{index}").into(),
+        bridge,
+        far_mac: attachment.mac,
+        far_name: Some(attachment.interface.clone()),
+        stations: source.several(0, 1, mac).into_iter().collect(),
+    })
 }
 
 pub(crate) fn object(source: &mut Source<'_>, kind: Kind) -> Object {
@@ -220,7 +260,7 @@ pub(crate) fn id(source: &mut Source<'_>) -> ObjectId {
 /// Objects of every kind, enough for policies to bite.
 pub(crate) fn populated(source: &mut Source<'_>) -> Vec<(Kind, Vec<Object>)> {
     let counts =
-        [(Kind::Namespace, 4), (Kind::Network, 5), (Kind::Pod, 8), (Kind::Policy, 5), (Kind::Port, 6)];
+        [(Kind::Namespace, 4), (Kind::Network, 5), (Kind::Pod, 8), (Kind::Policy, 8), (Kind::Port, 6)];
     counts
         .into_iter()
         .map(|(kind, max)| (kind, source.several(max / 2, max, |source| object(source, kind))))
