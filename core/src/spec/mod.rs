@@ -2,7 +2,7 @@
 //!
 //! [`PolicySpec`] mirrors the API's fields and accepts any JSON in them: a field of the wrong type becomes
 //! [`Field::Wrong`] instead of an error for the whole object, because one bad object must never stop a list or a
-//! watch. [`parse`] turns it into a [`Policy`](crate::model::Policy) that holds only what can be enforced, and names
+//! watch. [`parse()`] turns it into a [`Policy`](crate::model::Policy) that holds only what can be enforced, and names
 //! everything else as a [`Problem`](crate::model::Problem). What cannot be read never allows anything: a peer or a
 //! port entry matches nothing, a rule is left out, a `podSelector` selects by what is readable and then allows
 //! nothing at all.
