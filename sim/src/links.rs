@@ -9,7 +9,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use crate::netns::Namespace;
+use crate::netns::{Namespace, ask_often};
 use crate::plan::Station;
 
 /// Connects `station`, inside `pod`, to its bridge on `node`, as a CNI plugin would; the bridge is made when it is
@@ -25,7 +25,6 @@ async fn connect(node: &Namespace, pod: &Namespace, station: &Station) -> Result
         .name(interface)
         .address(station.mac.0.to_vec())
         .setns_by_fd(pod.descriptor())
-        .up()
         .build();
     let port = station.port_name();
     let pair = LinkVeth::new(&port, interface)
@@ -35,9 +34,12 @@ async fn connect(node: &Namespace, pod: &Namespace, station: &Station) -> Result
         .build();
     node.links().link().add(pair).execute().await.context("cannot make a veth pair")?;
     let inside = existing(pod.links(), interface).await?;
+    pod.run(|| ask_often(interface))??;
     for address in &station.addresses {
         add_address(pod.links(), inside, *address).await.with_context(|| format!("cannot add {address}"))?;
     }
+    let up = LinkUnspec::new_with_index(inside).up().build();
+    pod.links().link().set(up).execute().await.context("cannot set the interface up")?;
     existing(node.links(), &port).await
 }
 

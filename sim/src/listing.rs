@@ -9,7 +9,6 @@ use std::process::{Output, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use policy_core::ruleset::TABLE;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::netns::Namespace;
@@ -36,37 +35,32 @@ impl Scratch {
         if text_is_empty(text) {
             return self.compare_with_nothing(node).await;
         }
-        let list = format!("list table bridge {TABLE}\n");
-        let reload = format!("flush ruleset\n{text}{list}");
+        let reload = written("meant.nft", &format!("flush ruleset\n{text}"))?;
+        let list = ["-j", "list", "table", "bridge", TABLE];
         let (checked, loaded, held) = futures_util::future::try_join3(
-            nft(&self.namespace, &["-c", "-f", "-"], text),
-            nft(&self.namespace, &["-j", "-f", "-"], &reload),
-            nft(node, &["-j", "-f", "-"], &list),
+            nft(&self.namespace, &["-c", "-f", &reload]),
+            nft(&self.namespace, &["-f", &reload]),
+            nft(node, &list),
         )
         .await?;
         for (output, what) in [(&checked, "nft -c -f refuses"), (&loaded, "nft -f refuses")] {
             if !output.status.success() {
                 let reason = String::from_utf8_lossy(&output.stderr);
-                return Ok(vec![format!("{what} the text of the ruleset:\n{reason}\n{text}")]);
+                return Ok(vec![format!("{what} the text of the ruleset:\n{reason}")]);
             }
         }
-        ensure!(
-            held.status.success(),
-            "nft cannot list the table: {}",
-            String::from_utf8_lossy(&held.stderr)
-        );
+        let meant = nft(&self.namespace, &list).await?;
         let none = BTreeMap::new();
-        let meant = Listing::parse(&loaded.stdout, &none).context("cannot read nft's listing")?;
-        let held = Listing::parse(&held.stdout, ports).context("cannot read nft's listing")?;
+        let meant = Listing::parse(&meant, &none).context("the scratch table")?;
+        let held = Listing::parse(&held, ports).context("the node's table")?;
         Ok(meant.differences(&held))
     }
 
     /// With nothing to enforce, the node may hold no table at all.
     async fn compare_with_nothing(&self, node: &Namespace) -> Result<Vec<String>> {
-        let output = nft(node, &["-j", "list", "ruleset"], "").await?;
-        let listing =
-            Listing::parse(&output.stdout, &BTreeMap::new()).context("cannot read nft's listing")?;
-        Ok(Listing::default().differences(&listing))
+        let held = nft(node, &["-j", "list", "ruleset"]).await?;
+        let held = Listing::parse(&held, &BTreeMap::new()).context("the node's tables")?;
+        Ok(Listing::default().differences(&held))
     }
 }
 
@@ -75,24 +69,26 @@ fn text_is_empty(text: &str) -> bool {
     text.lines().count() <= 2
 }
 
-/// Runs `nft` in `namespace` with `input`.
-async fn nft(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<Output> {
+/// Writes a file that only this scenario sees: `/run` is its own. Returns its path.
+fn written(name: &str, text: &str) -> Result<String> {
+    let path = format!("/run/{name}");
+    std::fs::write(&path, text).with_context(|| format!("cannot write {path}"))?;
+    Ok(path)
+}
+
+/// Runs `nft` in `namespace`.
+async fn nft(namespace: &Namespace, arguments: &[&str]) -> Result<Output> {
     let path = programs::find(programs::NFT).context("nft is not installed any more")?;
     let child = namespace.run(|| {
         Command::new(path)
             .args(arguments)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
     })?;
-    let mut child = child.context("cannot start nft")?;
-    let mut stdin = child.stdin.take().context("nft has no standard input")?;
-    // A broken pipe is nft giving up early: its status and message tell.
-    drop(stdin.write_all(input.as_bytes()).await);
-    drop(stdin);
-    child.wait_with_output().await.context("cannot wait for nft")
+    child.context("cannot start nft")?.wait_with_output().await.context("cannot wait for nft")
 }
 
 /// What a table holds, one line of JSON for each object; of rules, with their place in the chain.
@@ -100,8 +96,9 @@ async fn nft(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<O
 struct Listing(BTreeMap<String, String>);
 
 impl Listing {
-    fn parse(json: &[u8], ports: &BTreeMap<String, u32>) -> Result<Self> {
-        let listing: Value = serde_json::from_slice(json)?;
+    fn parse(output: &Output, ports: &BTreeMap<String, u32>) -> Result<Self> {
+        ensure!(output.status.success(), "nft cannot list it: {}", String::from_utf8_lossy(&output.stderr));
+        let listing: Value = serde_json::from_slice(&output.stdout).context("nft's listing is not JSON")?;
         let objects = listing.get("nftables").and_then(Value::as_array).context("there is no list in it")?;
         let mut held = BTreeMap::new();
         let mut rules: BTreeMap<String, u32> = BTreeMap::new();
@@ -145,7 +142,9 @@ impl Listing {
 fn normal(value: &Value, ports: &BTreeMap<String, u32>) -> Value {
     match value {
         Value::Object(fields) => {
-            let dynamic = fields.get("flags").is_some_and(|flags| flags.to_string().contains("dynamic"));
+            // Older versions of nft do not show that a set is dynamic; of ours, all with a timeout are.
+            let flags = fields.get("flags").and_then(Value::as_array);
+            let dynamic = flags.is_some_and(|flags| flags.iter().any(|flag| flag == "timeout"));
             let fields = fields.iter().filter(|(key, _)| !(*key == "handle" || dynamic && *key == "elem"));
             let counts = |key: &str, value: &Value| {
                 matches!(key, "packets" | "bytes" | "expires") && value.is_number()
@@ -161,7 +160,9 @@ fn normal(value: &Value, ports: &BTreeMap<String, u32>) -> Value {
             Value::Object(fields.collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(|item| normal(item, ports)).collect()),
-        Value::String(text) => ports.get(text).map_or_else(|| value.clone(), |index| Value::from(*index)),
+        Value::String(text) => {
+            ports.get(text).map_or_else(|| value.clone(), |index| Value::from(index.to_string()))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }

@@ -25,14 +25,14 @@ pub struct Namespace {
 }
 
 /// Settings of every new namespace, before its first link is there (`Documentation/networking/ip-sysctl.rst`):
-/// addresses are usable at once (no duplicate address detection), and a lost question for a neighbour is asked again
-/// soon.
+/// addresses are usable at once, without duplicate address detection; nobody looks for routers; an interface answers for
+/// its own addresses only, also where a pod has two on one network.
 const SETTINGS: [(&str, &str); 5] = [
+    ("ipv4/conf/default/arp_announce", "2"),
+    ("ipv4/conf/default/arp_ignore", "1"),
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/default/dad_transmits", "0"),
     ("ipv6/conf/default/router_solicitations", "0"),
-    ("ipv4/neigh/default/retrans_time_ms", "250"),
-    ("ipv6/neigh/default/retrans_time_ms", "250"),
 ];
 
 impl Namespace {
@@ -78,6 +78,15 @@ impl Namespace {
     pub fn remove(self) -> Result<()> {
         self.inner.remove().with_context(|| format!("cannot remove namespace {}", self.name))
     }
+}
+
+/// Makes `interface`, in the namespace that this thread is in, repeat a lost question for a neighbour four times a
+/// second instead of once.
+pub fn ask_often(interface: &str) -> Result<()> {
+    for family in ["ipv4", "ipv6"] {
+        write_setting(&format!("{family}/neigh/{interface}/retrans_time_ms"), "250")?;
+    }
+    Ok(())
 }
 
 /// Writes a setting of the namespace that this thread is in. A kernel without IPv6 has no settings for it.
