@@ -13,6 +13,8 @@
 mod any;
 mod block;
 mod field;
+#[cfg(test)]
+mod law;
 mod parse;
 mod path;
 mod peer;
