@@ -144,6 +144,7 @@ fn demo(directory: &Path, out: &mut (impl Write + Send)) -> Result<bool> {
     let mut good = true;
     for file in &files {
         good &= outside::play(file, manner, out)?.good;
+        writeln!(out, "\nall of this ran in namespaces of its own, and is gone with them")?;
     }
     Ok(good)
 }

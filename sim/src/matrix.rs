@@ -57,6 +57,7 @@ impl Matrix {
         for to in &stations {
             pad(&mut text, labels.get(to).map_or("", String::as_str), widths.get(to), None);
         }
+        text.truncate(text.trim_end().len());
         text.push('\n');
         for from in &stations {
             let mut row = format!("  {:first$}", labels.get(from).map_or("", String::as_str));
@@ -127,7 +128,7 @@ mod tests {
         matrix.set(&web, &db, Cell { text: "closed/open".to_owned(), style: Style::Bad });
         matrix.set(&db, &web, Cell { text: "open".to_owned(), style: Style::Plain });
         let text =
-            "  from \\ to  db           web \n  db         -            open\n  web        closed/open  -\n";
+            "  from \\ to  db           web\n  db         -            open\n  web        closed/open  -\n";
         assert_eq!(matrix.render(false), text);
         assert!(matrix.render(true).contains("\x1b[1;31mclosed/open\x1b[0m"));
     }
