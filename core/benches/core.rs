@@ -8,9 +8,12 @@
 )]
 
 mod cluster;
+#[path = "cluster/obey.rs"]
+mod obey;
 
-use cluster::{NODE, Size, informed, obey, pod};
+use cluster::{NODE, Size, informed, pod};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use obey::obey;
 use policy_core::model::Object;
 use policy_core::{Config, Input, Time, compile};
 

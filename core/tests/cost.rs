@@ -9,8 +9,11 @@
 
 #[path = "../benches/cluster/mod.rs"]
 mod cluster;
+#[path = "../benches/cluster/obey.rs"]
+mod obey;
 
-use cluster::{Size, informed, obey, pod};
+use cluster::{Size, informed, pod};
+use obey::obey;
 use policy_core::model::Object;
 use policy_core::ruleset::Op;
 use policy_core::{Compiler, Input, Time};

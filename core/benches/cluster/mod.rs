@@ -8,7 +8,7 @@ use policy_core::model::{
     NamespacedName, Network, NetworkConfig, Object, Operator, Peer, Peers, Pod, Policy, PolicyRule,
     PortMatch, PortNumbers, Ports, Protocol, Requirement, Selector,
 };
-use policy_core::{Compiler, Config, Input, Output, Time};
+use policy_core::{Compiler, Config, Input, Time};
 
 /// How large the cluster is.
 #[derive(Clone, Copy, Debug)]
@@ -133,21 +133,4 @@ pub(crate) fn informed(size: Size) -> Compiler {
         compiler.handle_input(Input::Relist { kind, objects }, Time::default());
     }
     compiler
-}
-
-/// Answers the compiler's requests as an obedient kernel would, and returns the operations of all transactions.
-pub(crate) fn obey(compiler: &mut Compiler) -> Vec<policy_core::ruleset::Op> {
-    let mut ops = Vec::new();
-    while let Some(output) = compiler.poll_output() {
-        let answer = match output {
-            Output::Apply(transaction) => {
-                ops.extend(transaction.ops);
-                Input::Applied(transaction.generation)
-            }
-            Output::Observe => Input::Observed(compiler.applied().clone()),
-            Output::Report(_) | _ => continue,
-        };
-        compiler.handle_input(answer, Time::default());
-    }
-    ops
 }

@@ -161,7 +161,7 @@ fn distinct_macs(source: &mut Source<'_>, objects: &mut [Object]) {
     }
 }
 
-/// Random bytes from a seed (SplitMix64: the same everywhere).
+/// Random bytes from a seed (`SplitMix64`: the same everywhere).
 fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
