@@ -153,6 +153,9 @@ pub(crate) const NFT_SET_MAP: u32 = 0x8;
 pub(crate) const NFT_SET_TIMEOUT: u32 = 0x10;
 pub(crate) const NFT_SET_EVAL: u32 = 0x20;
 
+/// `linux/netfilter/nf_tables.h`: the most bytes that the kernel keeps for a listing program beside an object.
+pub(crate) const NFT_USERDATA_MAXLEN: usize = 256;
+
 /// `linux/netfilter/nf_tables.h`: the data type of a verdict map.
 pub(crate) const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 

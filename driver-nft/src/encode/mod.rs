@@ -53,6 +53,10 @@ pub enum Unencodable {
     /// A mask on a field of more than one byte.
     #[error("a mask on {0}, which is longer than one byte")]
     Mask(&'static str),
+    /// A set's comment and key take more bytes together than the kernel keeps beside a set (`NFT_USERDATA_MAXLEN`,
+    /// `linux/netfilter/nf_tables.h`).
+    #[error("a comment that makes {0} bytes with what nft notes about the key, more than the kernel's 256")]
+    Description(usize),
     /// A key needs more registers than the kernel has.
     #[error("a key longer than the kernel's 64 bytes of registers")]
     Registers,

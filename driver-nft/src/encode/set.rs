@@ -6,12 +6,12 @@ use super::{Encoder, Unencodable, check_comment, expr, set_name};
 use crate::layout;
 use crate::uapi::{
     NFT_DATA_VERDICT, NFT_MSG_DELSET, NFT_MSG_DELSETELEM, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM,
-    NFT_SET_ELEM_INTERVAL_END, NFT_SET_EVAL, NFT_SET_INTERVAL, NFT_SET_MAP, NFT_SET_TIMEOUT, NFTA_DATA_VALUE,
-    NFTA_LIST_ELEM, NFTA_SET_DATA_LEN, NFTA_SET_DATA_TYPE, NFTA_SET_DESC, NFTA_SET_DESC_SIZE,
-    NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS,
-    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_USERDATA, NFTA_SET_FLAGS, NFTA_SET_ID,
-    NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_SET_TIMEOUT, NFTA_SET_USERDATA,
-    NLM_F_CREATE, NLM_F_EXCL,
+    NFT_SET_ELEM_INTERVAL_END, NFT_SET_EVAL, NFT_SET_INTERVAL, NFT_SET_MAP, NFT_SET_TIMEOUT,
+    NFT_USERDATA_MAXLEN, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_DATA_LEN, NFTA_SET_DATA_TYPE,
+    NFTA_SET_DESC, NFTA_SET_DESC_SIZE, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY,
+    NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_USERDATA,
+    NFTA_SET_FLAGS, NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE,
+    NFTA_SET_TIMEOUT, NFTA_SET_USERDATA, NLM_F_CREATE, NLM_F_EXCL,
 };
 use crate::userdata;
 use crate::wire::Writer;
@@ -27,6 +27,10 @@ pub(super) fn add(encoder: &mut Encoder, name: &SetName, spec: &SetSpec) -> Resu
     let mut types = Vec::new();
     for kind in &spec.key {
         types.push(layout::type_number(*kind).map_err(Unencodable::UnknownKey)?);
+    }
+    let description = userdata::set(spec);
+    if description.len() > NFT_USERDATA_MAXLEN {
+        return Err(Unencodable::Description(description.len()));
     }
     encoder.sets += 1;
     let id = encoder.sets;
@@ -46,7 +50,7 @@ pub(super) fn add(encoder: &mut Encoder, name: &SetName, spec: &SetSpec) -> Resu
             let timeout_ms = dynamic.timeout.as_secs().saturating_mul(1000);
             w.attribute(NFTA_SET_TIMEOUT, &timeout_ms.to_be_bytes());
         }
-        w.attribute(NFTA_SET_USERDATA, &userdata::set(spec));
+        w.attribute(NFTA_SET_USERDATA, &description);
         Ok(())
     })
 }
@@ -103,7 +107,8 @@ pub(super) fn delete_elements(
     write_elements(encoder, name, elements, NFT_MSG_DELSETELEM, 0)
 }
 
-/// An attribute is at most 65535 bytes long, so many elements take several messages.
+/// An attribute is at most 65535 bytes long, so many elements take several messages. No elements take one too: the
+/// kernel then still says whether there is such a set.
 fn write_elements(
     encoder: &mut Encoder,
     name: &SetName,
@@ -112,7 +117,7 @@ fn write_elements(
     flags: u16,
 ) -> Result<(), Unencodable> {
     let mut rest = elements.iter().peekable();
-    while rest.peek().is_some() {
+    loop {
         encoder.message(kind, flags, |w| {
             w.text(NFTA_SET_ELEM_LIST_TABLE, TABLE);
             w.text(NFTA_SET_ELEM_LIST_SET, set_name(name)?);
@@ -125,8 +130,10 @@ fn write_elements(
                 Ok(())
             })
         })?;
+        if rest.peek().is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 fn element(w: &mut Writer, key: &Key, verdict: Option<&Verdict>) -> Result<(), Unencodable> {

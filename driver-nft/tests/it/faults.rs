@@ -1,0 +1,1 @@
+//! What the kernel refuses, and what other programs do meanwhile.

@@ -1,0 +1,253 @@
+//! Random rulesets of the shapes that the driver writes.
+
+use alloc::collections::BTreeMap;
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use policy_core::model::Mac;
+use policy_core::ruleset::{
+    BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, Key, KeyType, Rule,
+    Ruleset, Set, SetName, SetSpec, Verdict,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
+use proptest::{option, sample};
+
+/// The kernel's registers hold this many bytes, and so does a key; [`key_bytes`] rounds up.
+const KEY_BYTES_MAX: usize = 64;
+
+/// The types that a key's parts can have.
+const KEY_TYPES: [KeyType; 11] = [
+    KeyType::ArpOperation,
+    KeyType::Byte,
+    KeyType::EtherType,
+    KeyType::IcmpId,
+    KeyType::Icmp6Id,
+    KeyType::Index,
+    KeyType::Ip4,
+    KeyType::Ip6,
+    KeyType::Mac,
+    KeyType::Port,
+    KeyType::Protocol,
+];
+
+/// A value of type `kind`; small ones and the last one more often than chance would have it.
+pub(crate) fn datum(kind: KeyType) -> BoxedStrategy<Datum> {
+    let byte = || prop_oneof![0_u8..4, Just(u8::MAX), any::<u8>()];
+    let short = || prop_oneof![0_u16..4, Just(u16::MAX), any::<u16>()];
+    let long = || prop_oneof![0_u32..4, Just(u32::MAX), any::<u32>()];
+    match kind {
+        KeyType::ArpOperation => short().prop_map(Datum::ArpOperation).boxed(),
+        KeyType::Byte => byte().prop_map(Datum::Byte).boxed(),
+        KeyType::EtherType => short().prop_map(Datum::EtherType).boxed(),
+        KeyType::IcmpId | KeyType::Icmp6Id => short().prop_map(Datum::IcmpId).boxed(),
+        KeyType::Index => long().prop_map(Datum::Index).boxed(),
+        KeyType::Ip4 => long().prop_map(|value| Datum::Ip4(Ipv4Addr::from_bits(value))).boxed(),
+        KeyType::Ip6 => prop_oneof![0_u128..4, Just(u128::MAX), any::<u128>()]
+            .prop_map(|value| Datum::Ip6(Ipv6Addr::from_bits(value)))
+            .boxed(),
+        KeyType::Mac => any::<[u8; 6]>().prop_map(|bytes| Datum::Mac(Mac(bytes))).boxed(),
+        KeyType::Port => short().prop_map(Datum::Port).boxed(),
+        KeyType::Protocol => byte().prop_map(Datum::Protocol).boxed(),
+        KeyType::Unknown(_) => unreachable!("no values of a foreign type are made"),
+    }
+}
+
+fn comment() -> BoxedStrategy<String> {
+    prop_oneof![Just(String::new()), "[a-z /:.(){}=,_-]{1,127}"].boxed()
+}
+
+/// A set's comment shares the kernel's 256 bytes with what nft notes about the key.
+fn short_comment() -> BoxedStrategy<String> {
+    prop_oneof![Just(String::new()), "[a-z /:.(){}=,_-]{1,40}"].boxed()
+}
+
+fn key_bytes(key: &[KeyType]) -> usize {
+    let bytes = |kind: &KeyType| if *kind == KeyType::Ip6 { 16 } else { 8 };
+    key.iter().map(bytes).sum()
+}
+
+/// What a set can be.
+pub(crate) fn set_spec() -> BoxedStrategy<SetSpec> {
+    let key = || {
+        vec(sample::select(&KEY_TYPES[..]), 1..=5)
+            .prop_filter("too long", |key| key_bytes(key) <= KEY_BYTES_MAX)
+    };
+    let ordered = sample::select(&KEY_TYPES[..]).prop_filter("not in order", |kind| *kind != KeyType::Index);
+    let dynamic = (1_u32..100_000, 1_u64..100_000)
+        .prop_map(|(size, seconds)| Dynamic { size, timeout: Duration::from_secs(seconds) });
+    let plain = |key, comment| SetSpec { key, comment, ..SetSpec::default() };
+    prop_oneof![
+        (key(), any::<bool>(), short_comment())
+            .prop_map(move |(key, verdict_map, comment)| SetSpec { verdict_map, ..plain(key, comment) }),
+        (ordered, any::<bool>(), short_comment()).prop_map(move |(kind, verdict_map, comment)| SetSpec {
+            verdict_map,
+            interval: true,
+            ..plain(vec![kind], comment)
+        }),
+        (key(), dynamic, short_comment()).prop_map(move |(key, dynamic, comment)| SetSpec {
+            dynamic: Some(dynamic),
+            ..plain(key, comment)
+        }),
+    ]
+    .boxed()
+}
+
+fn verdict(chains: &[ChainName]) -> BoxedStrategy<Verdict> {
+    let end = sample::select(vec![Verdict::Accept, Verdict::Drop, Verdict::Return]);
+    if chains.is_empty() {
+        return end.boxed();
+    }
+    let target = || sample::select(chains.to_vec());
+    prop_oneof![end, target().prop_map(Verdict::Goto), target().prop_map(Verdict::Jump)].boxed()
+}
+
+/// Elements for a set; those of a dynamic one belong to the packet path.
+pub(crate) fn elements(spec: &SetSpec, chains: &[ChainName], count_max: usize) -> BoxedStrategy<Elements> {
+    let value = if spec.verdict_map { verdict(chains).prop_map(Some).boxed() } else { Just(None).boxed() };
+    if spec.dynamic.is_some() {
+        return Just(Elements::new()).boxed();
+    }
+    let parts: Vec<_> = spec.key.iter().map(|kind| datum(*kind)).collect();
+    if let ([kind], true) = (&*spec.key, spec.interval) {
+        return vec((datum(*kind), value), 0..=2 * count_max).prop_map(disjoint).boxed();
+    }
+    btree_map(parts.prop_map(|parts| Key::of(&parts)), value, 0..=count_max).boxed()
+}
+
+/// Ranges between every first and second of the sorted bounds.
+fn disjoint(mut bounds: Vec<(Datum, Option<Verdict>)>) -> Elements {
+    bounds.sort_by_key(|(bound, _)| *bound);
+    bounds.dedup_by_key(|(bound, _)| *bound);
+    let pair = |pair: &[(Datum, Option<Verdict>)]| match pair {
+        [(low, verdict), (high, _)] => Some((Key::Range(*low, *high), verdict.clone())),
+        [(only, verdict)] => Some((Key::Range(*only, *only), verdict.clone())),
+        _ => None,
+    };
+    bounds.chunks(2).filter_map(pair).collect()
+}
+
+/// The fields that a key of these types can be made of; ICMP and `ICMPv6` exclude each other.
+fn fields_for(key: &[KeyType], version6: bool) -> Option<BoxedStrategy<Vec<Field>>> {
+    let other = if version6 { KeyType::IcmpId } else { KeyType::Icmp6Id };
+    let candidates = |kind: &KeyType| {
+        let fields: Vec<_> = usable(version6)
+            .into_iter()
+            .filter(|field| *kind != other && field.key_type() == *kind)
+            .collect();
+        (!fields.is_empty()).then(|| sample::select(fields))
+    };
+    Some(key.iter().map(candidates).collect::<Option<Vec<_>>>()?.boxed())
+}
+
+fn usable(version6: bool) -> Vec<Field> {
+    let version4 = [Field::IcmpId, Field::IcmpType];
+    let other = if version6 { version4 } else { [Field::Icmp6Id, Field::Icmp6Type] };
+    Field::ALL.into_iter().filter(|field| !other.contains(field)).collect()
+}
+
+/// An expression that uses one of `sets`, or none of them.
+fn expr(sets: &[(SetName, SetSpec)], version6: bool) -> BoxedStrategy<Expr> {
+    let field = || sample::select(usable(version6));
+    let compare =
+        (field(), option::of(any::<u8>()), any::<bool>()).prop_flat_map(|(field, mask, negated)| {
+            let one_byte = matches!(field.key_type(), KeyType::Byte | KeyType::Protocol);
+            // The comparison that tells ICMP and `ICMPv6` apart is written by `rule`.
+            let mask = if field == Field::TransportProtocol { Some(0x7f) } else { mask.filter(|_| one_byte) };
+            datum(field.key_type()).prop_map(move |value| Expr::Compare { field, mask, negated, value })
+        });
+    let range = field()
+        .prop_filter("not in order", |field| field.key_type() != KeyType::Index)
+        .prop_flat_map(|field| {
+            let value = || datum(field.key_type());
+            (value(), value()).prop_map(move |(one, other)| Expr::Range {
+                field,
+                low: one.min(other),
+                high: one.max(other),
+            })
+        });
+    let mut all = vec![compare.boxed(), range.boxed(), Just(Expr::Counter).boxed()];
+    for (name, spec) in sets {
+        if let Some(fields) = fields_for(&spec.key, version6) {
+            all.push(using(name.clone(), spec, fields));
+        }
+    }
+    proptest::strategy::Union::new(all).boxed()
+}
+
+/// An expression that looks something up in a set, or puts something into it.
+fn using(set: SetName, spec: &SetSpec, fields: BoxedStrategy<Vec<Field>>) -> BoxedStrategy<Expr> {
+    if spec.verdict_map {
+        return fields.prop_map(move |fields| Expr::Dispatch { fields, map: set.clone() }).boxed();
+    }
+    if spec.dynamic.is_none() {
+        return (fields, any::<bool>())
+            .prop_map(move |(fields, negated)| Expr::Lookup { fields, set: set.clone(), negated })
+            .boxed();
+    }
+    (fields, 1_u64..100_000)
+        .prop_map(move |(fields, seconds)| Expr::Update {
+            fields,
+            set: set.clone(),
+            timeout: Duration::from_secs(seconds),
+        })
+        .boxed()
+}
+
+/// A rule that uses some of `sets` and leads to some of `chains`.
+pub(crate) fn rule(sets: Vec<(SetName, SetSpec)>, chains: &[ChainName]) -> BoxedStrategy<Rule> {
+    (any::<bool>(), option::of(verdict(chains)), comment())
+        .prop_flat_map(move |(version6, verdict, comment)| {
+            let protocol = if version6 { Datum::ICMP6 } else { Datum::ICMP };
+            vec(expr(&sets, version6), 0..4).prop_map(move |exprs| Rule {
+                exprs: core::iter::once(Expr::is(Field::TransportProtocol, protocol))
+                    .chain(exprs)
+                    .chain(verdict.clone().map(Expr::Verdict))
+                    .collect(),
+                comment: comment.clone(),
+            })
+        })
+        .boxed()
+}
+
+fn chain_spec() -> BoxedStrategy<ChainSpec> {
+    let hook =
+        sample::select(vec![Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting]);
+    let base = (hook, -400..400_i32, any::<bool>()).prop_map(|(hook, priority, drop_by_default)| BaseChain {
+        hook,
+        priority,
+        drop_by_default,
+    });
+    (option::of(base), comment()).prop_map(|(base, comment)| ChainSpec { base, comment }).boxed()
+}
+
+/// A whole ruleset: chains lead only to later ones that are no base chains, and so do verdict maps.
+pub(crate) fn ruleset() -> BoxedStrategy<Ruleset> {
+    let specs = vec(set_spec(), 0..5).prop_map(|specs| {
+        let named = |(at, spec)| (SetName::new(format!("set/{at}")), spec);
+        specs.into_iter().enumerate().map(named).collect::<Vec<_>>()
+    });
+    (specs, vec(chain_spec(), 1..5)).prop_flat_map(|(sets, chains)| with_contents(sets, chains)).boxed()
+}
+
+fn with_contents(sets: Vec<(SetName, SetSpec)>, chains: Vec<ChainSpec>) -> BoxedStrategy<Ruleset> {
+    let name = |at: usize| ChainName::new(format!("chain/{at}"));
+    // The last chain is where everything may lead to.
+    let last = chains.len();
+    let leaf = vec![name(last)];
+    let contents: Vec<_> = sets.iter().map(|(_, spec)| elements(spec, &leaf, 6)).collect();
+    let rules: Vec<_> = chains.iter().map(|_| vec(rule(sets.clone(), &leaf), 0..4)).collect();
+    (contents, rules)
+        .prop_map(move |(contents, rules)| {
+            let sets = sets.iter().cloned().zip(contents);
+            let listed = chains.iter().cloned().zip(rules).enumerate();
+            let mut chains: BTreeMap<_, _> =
+                listed.map(|(at, (spec, rules))| (name(at), Chain { spec, rules })).collect();
+            chains.insert(name(last), Chain { spec: ChainSpec::default(), rules: Vec::new() });
+            Ruleset {
+                chains,
+                sets: sets.map(|((name, spec), elements)| (name, Set { spec, elements })).collect(),
+            }
+        })
+        .boxed()
+}
