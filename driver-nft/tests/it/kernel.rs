@@ -1,10 +1,12 @@
 //! The driver against the running kernel: what it writes is what nft would have written.
 
 use driver_nft::NftKernel;
-use policy_core::Kernel as _;
-use policy_core::ruleset::Ruleset;
+use policy_core::ruleset::{
+    Chain, ChainSpec, Datum, Elements, Expr, Key, KeyType, Op, Ruleset, Set, SetSpec, Verdict, diff,
+};
+use policy_core::{Kernel as _, Scope};
 
-use crate::netns::{in_new_namespace, listing, nft, replacement};
+use crate::netns::{change, in_new_namespace, listing, nft, replacement};
 use crate::sample;
 
 #[test]
@@ -51,6 +53,71 @@ fn observed_ruleset_is_the_one_that_nft_loads_from_the_text() {
     let observed = in_new_namespace(|| {
         nft(&["-f", "-"], &wanted.to_string());
         NftKernel::open().unwrap().observe().unwrap()
+    });
+    assert_eq!(observed, wanted);
+}
+
+#[test]
+fn ten_thousand_elements_of_each_kind_go_in_and_out_in_one_transaction() {
+    let addresses =
+        (0..10_000_u32).map(|at| (Key::One(Datum::Ip4((0x0a00_0000 + at).into())), None)).collect();
+    let range = |at: u32| Key::Range(Datum::Ip4((at * 4).into()), Datum::Ip4((at * 4 + 1).into()));
+    let ranges = (0..10_000).map(|at| (range(at), None)).collect();
+    let flow = |at: u32| Key::Concat([Datum::Index(at), Datum::Port(80), Datum::TCP].into());
+    let flows = (0..10_000).map(|at| (flow(at), None)).collect();
+    let key = vec![KeyType::Index, KeyType::Port, KeyType::Protocol];
+    let specs: [(&str, SetSpec, Elements); 3] = [
+        ("addresses", sample::plain([KeyType::Ip4]), addresses),
+        ("ranges", sample::interval(KeyType::Ip4), ranges),
+        ("flows", sample::plain(key), flows),
+    ];
+    let mut wanted = Ruleset::default();
+    for (name, spec, elements) in specs {
+        wanted.sets.insert(sample::set(name), Set { spec, elements });
+    }
+    in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        kernel.apply(&replacement(&wanted)).unwrap();
+        assert_eq!(kernel.observe().unwrap(), wanted);
+        let gone = wanted.sets.iter().map(|(name, set)| Op::DelElements(name.clone(), set.elements.clone()));
+        kernel.apply(&change(gone.collect::<Vec<_>>())).unwrap();
+        assert!(kernel.observe().unwrap().sets.values().all(|set| set.elements.is_empty()));
+    });
+}
+
+#[test]
+fn a_thousand_chains_behind_one_map_go_in_and_out_in_one_transaction() {
+    let mut wanted = Ruleset::default();
+    let mut owners = Elements::new();
+    for at in 0..1000 {
+        let name = sample::chain(&format!("out/{at}"));
+        let rules = vec![sample::rule([Expr::Counter, Expr::Verdict(Verdict::Drop)])];
+        wanted.chains.insert(name.clone(), Chain { spec: ChainSpec::default(), rules });
+        owners.insert(Key::One(Datum::Index(at)), Some(Verdict::Goto(name)));
+    }
+    wanted
+        .sets
+        .insert(sample::set("egress-port"), Set { spec: sample::map([KeyType::Index]), elements: owners });
+    in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        kernel.apply(&replacement(&wanted)).unwrap();
+        assert_eq!(kernel.observe().unwrap(), wanted);
+        let (scope, ops) = diff(&wanted, &Ruleset::default());
+        assert_eq!(scope, Scope::Change);
+        kernel.apply(&change(ops)).unwrap();
+        assert_eq!(kernel.observe().unwrap(), Ruleset::default());
+    });
+}
+
+/// What the compiler makes of a set that a rule fills is not read back: the packet path changes it all the time.
+#[test]
+fn elements_of_dynamic_sets_are_left_out() {
+    let wanted = sample::ruleset();
+    let observed = in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        kernel.apply(&replacement(&wanted)).unwrap();
+        nft(&["-f", "-"], "add element bridge mnp-nft-bridge flows/ip4 { 5 . 10.0.0.1 . 10.0.0.2 . 1 . 2 }");
+        kernel.observe().unwrap()
     });
     assert_eq!(observed, wanted);
 }

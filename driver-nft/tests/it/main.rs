@@ -2,11 +2,19 @@
 
 extern crate alloc;
 
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod generate;
+#[cfg(test)]
 mod kernel;
+#[cfg(test)]
 mod laws;
+#[cfg(test)]
 mod links;
+#[cfg(test)]
 mod netns;
+#[cfg(test)]
 mod sample;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
-use policy_core::ruleset::{Ruleset, TABLE};
+use policy_core::ruleset::{Op, Ruleset, TABLE};
 use policy_core::{Generation, Scope, Transaction};
 use serde_json::Value;
 
@@ -44,6 +44,11 @@ pub(crate) fn nft(arguments: &[&str], input: &str) -> String {
 pub(crate) fn replacement(ruleset: &Ruleset) -> Transaction {
     let (_, ops) = policy_core::ruleset::diff(&Ruleset::default(), ruleset);
     Transaction { generation: Generation(1), scope: Scope::Replace, ops }
+}
+
+/// A transaction of `ops` on the table as it is.
+pub(crate) fn change(ops: impl Into<Vec<Op>>) -> Transaction {
+    Transaction { generation: Generation(1), scope: Scope::Change, ops: ops.into() }
 }
 
 /// What nft lists of our table, as text and as JSON: without handles and counts, elements sorted.
