@@ -1,7 +1,7 @@
 //! The Debian packages that the demo and the tests need, by what they bring.
 //!
-//! A package counts as installed when its program or library is there, so other distributions work as long as those
-//! exist. Two packages bring a program of the same name (`ping`, `arping`); the right one says `iputils` in its version.
+//! A package counts as installed when what it brings is there, so other distributions work as long as that
+//! exists. Two packages bring a program of the same name (`ping`, `arping`); the right one says `iputils` in its version.
 
 use std::env;
 use std::ffi::OsStr;
@@ -22,6 +22,8 @@ struct Needed {
 /// What a package brings.
 #[derive(Clone, Copy, Debug)]
 enum Brings {
+    /// A file at this place.
+    File(&'static str),
     /// A shared library of this name, with any version in its file name.
     Library(&'static str),
     /// A program.
@@ -38,11 +40,13 @@ pub(crate) enum Purpose {
 }
 
 /// Everything the demo and the tests use besides Rust. A new need is a new row.
-const NEEDED: [Needed; 5] = [
+const NEEDED: [Needed; 6] = [
     Needed { package: "nftables", brings: Brings::Program("nft"), by: Purpose::Demo },
     Needed { package: "iproute2", brings: Brings::Program("ip"), by: Purpose::Demo },
     Needed { package: "iputils-ping", brings: Brings::ProgramBy("ping", "iputils"), by: Purpose::Demo },
     Needed { package: "iputils-arping", brings: Brings::ProgramBy("arping", "iputils"), by: Purpose::Demo },
+    // nft looks up names of protocols there, `ipv6-icmp` for one.
+    Needed { package: "netbase", brings: Brings::File("/etc/protocols"), by: Purpose::Demo },
     // For bindgen, with which `rustables` (the independent reader in the harness's tests) is built.
     Needed { package: "libclang1", brings: Brings::Library("libclang"), by: Purpose::Tests },
 ];
@@ -96,6 +100,7 @@ fn select(purpose: Purpose, is_wanted: impl Fn(&Needed) -> bool) -> Vec<&'static
 
 fn is_there(needed: &Needed) -> bool {
     match needed.brings {
+        Brings::File(path) => Path::new(path).exists(),
         Brings::Library(name) => library_directories().iter().any(|directory| has_library(directory, name)),
         Brings::Program(name) => find(name, &search_path()).is_some(),
         Brings::ProgramBy(name, word) => {
@@ -170,7 +175,7 @@ mod tests {
     #[test]
     fn tests_need_what_the_demo_needs_and_more() {
         let (demo, tests) = (select(Purpose::Demo, |_| true), select(Purpose::Tests, |_| true));
-        assert_eq!(demo, ["iproute2", "iputils-arping", "iputils-ping", "nftables"]);
+        assert_eq!(demo, ["iproute2", "iputils-arping", "iputils-ping", "netbase", "nftables"]);
         assert!(demo.iter().all(|package| tests.contains(package)));
         assert!(tests.contains(&"libclang1"));
     }
