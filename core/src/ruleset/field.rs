@@ -274,7 +274,7 @@ fn protocol(value: u8) -> String {
         1 => "icmp".into(),
         6 => "tcp".into(),
         17 => "udp".into(),
-        58 => "icmpv6".into(),
+        58 => "ipv6-icmp".into(),
         132 => "sctp".into(),
         _ => format!("{value}"),
     }
