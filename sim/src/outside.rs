@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, channel};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -22,24 +23,30 @@ pub fn play(file: &Path, manner: Manner, out: &mut (dyn Write + Send)) -> Result
     let mut arguments = vec!["inside".to_owned()];
     arguments.extend(manner.arguments());
     arguments.push(file.to_str().context("the file's name is not UTF-8")?.to_owned());
+    let (hand_over, handed_over) = channel();
+    if manner.keep {
+        // Ends with the process: nobody waits for somebody to press Enter.
+        std::thread::spawn(move || pass_on_enter(&handed_over));
+    }
     std::thread::scope(|scope| {
-        // A thread of its own, because it leaves the host's namespaces, and its death is the child's.
+        // A thread of its own, because it leaves the host's namespaces (no thread can be started from there), and its
+        // death is the child's.
         let player = scope.spawn(|| {
-            let child = isolate::start(&arguments)?;
-            attend(child, manner.keep, out)
+            let mut child = isolate::start(&arguments)?;
+            // The child takes the end of its input for our end, so somebody has to hold it.
+            let input = child.stdin.take().context("the isolated process has no input")?;
+            let held =
+                if manner.keep { hand_over.send(input).err().map(|refused| refused.0) } else { Some(input) };
+            let ended = attend(child, out);
+            drop(held);
+            ended
         });
         player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 /// Passes on everything that the child prints, and waits for its end.
-fn attend(mut child: Child, keep: bool, out: &mut dyn Write) -> Result<Ended> {
-    let mut input = child.stdin.take();
-    if keep {
-        let input = input.take();
-        // Ends with the process: nobody waits for somebody to press Enter.
-        std::thread::spawn(move || pass_on_enter(input));
-    }
+fn attend(mut child: Child, out: &mut dyn Write) -> Result<Ended> {
     let mut text = String::new();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout);
@@ -53,7 +60,6 @@ fn attend(mut child: Child, keep: bool, out: &mut dyn Write) -> Result<Ended> {
         }
     }
     let status = child.wait().context("cannot wait for the isolated process")?;
-    drop(input);
     match status.code() {
         Some(code @ (0 | 1)) => Ok(Ended { good: code == 0, text }),
         Some(2) => Ok(Ended { good: false, text }),
@@ -61,13 +67,16 @@ fn attend(mut child: Child, keep: bool, out: &mut dyn Write) -> Result<Ended> {
     }
 }
 
-fn pass_on_enter(input: Option<ChildStdin>) {
-    let Some(mut input) = input else { return };
+/// Passes one line of our input on to the child.
+fn pass_on_enter(handed_over: &Receiver<ChildStdin>) {
+    let Ok(mut input) = handed_over.recv() else { return };
     let mut line = String::new();
     if std::io::stdin().read_line(&mut line).is_ok() {
         // An error means that the child is gone already.
         drop(writeln!(input));
-        // The child takes the end of its input for our end.
+    }
+    // The child takes the end of its input for our end.
+    loop {
         std::thread::park();
     }
 }

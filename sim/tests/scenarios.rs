@@ -3,16 +3,15 @@
 //! `SIM_ARMS=model` leaves the packets out, for machines where namespaces cannot be made. It has to be said: without
 //! it, a missing privilege or program is a failure.
 
-mod running;
-
 use std::path::PathBuf;
+use std::process::Command;
 
 use rstest::rstest;
-use running::sim;
 
 /// Runs one scenario on one arm and fails with everything that it printed.
 fn passes(arm: &str, scenario: PathBuf) {
-    let run = sim(["run", "--quiet", "--arm", arm]).arg(scenario).output().expect("sim starts");
+    let mut sim = Command::new(env!("CARGO_BIN_EXE_sim"));
+    let run = sim.args(["run", "--quiet", "--arm", arm]).arg(scenario).output().expect("sim starts");
     let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{}\n{out}{err}", run.status);
 }

@@ -1,0 +1,82 @@
+//! What a run says: its status, its output, its JUnit file, its schema.
+
+use std::fs;
+
+use crate::running::{GOOD, TemporaryFile, ended, sim};
+
+/// [`GOOD`], but with an expectation that cannot hold.
+fn wrong() -> String {
+    format!("{GOOD}expect: {{closed: [{{from: one, to: two, via: [icmp]}}]}}\n")
+}
+
+#[test]
+fn a_wrong_expectation_fails_on_both_arms_and_shows_the_matrix() {
+    let file = TemporaryFile::new("wrong.yaml", &wrong());
+    for arm in ["model", "netns"] {
+        let run = ended(sim(["run", "--arm", arm]).arg(file.path()));
+        assert_eq!(run.status, Some(1), "{}{}", run.out, run.err);
+        let matrix = "icmp over ipv4; cells are wanted/got where they differ\n  \
+                      from \\ to  one   two\n  \
+                      one        -     closed/open\n  \
+                      two        open  -\n";
+        assert!(run.out.contains(matrix), "{}", run.out);
+        assert!(run.out.contains("in \"the start\":"), "{}", run.out);
+        assert!(run.out.contains(&format!("FAIL  {arm}  {}", file.path().display())), "{}", run.out);
+        assert!(!run.out.contains('\x1b'), "colour belongs on a terminal");
+    }
+}
+
+#[test]
+fn the_junit_file_counts_what_failed() {
+    let (good, bad) =
+        (TemporaryFile::new("junit-good.yaml", GOOD), TemporaryFile::new("junit-bad.yaml", &wrong()));
+    let junit = TemporaryFile::new("junit.xml", "");
+    let run =
+        ended(sim(["run", "--arm", "model", "--junit"]).arg(junit.path()).arg(good.path()).arg(bad.path()));
+    assert_eq!(run.status, Some(1), "{}{}", run.out, run.err);
+    let text = fs::read_to_string(junit.path()).expect("it was written");
+    assert!(text.contains(r#"<testsuite name="scenarios" tests="2" failures="1""#), "{text}");
+    assert!(
+        text.contains(&format!(r#"<testcase classname="model" name="{}""#, good.path().display())),
+        "{text}"
+    );
+    assert!(text.contains("closed/open"), "{text}");
+}
+
+#[test]
+fn quiet_says_nothing_about_what_passes() {
+    let file = TemporaryFile::new("quiet.yaml", GOOD);
+    let run = ended(sim(["run", "--quiet"]).arg(file.path()));
+    assert_eq!((run.status, run.out.as_str(), run.err.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let committed = include_str!("../../../scenarios/schema.json");
+    let run = ended(&mut sim(["schema"]));
+    assert!(run.out == committed, "run: cargo run -p sim -- schema > scenarios/schema.json");
+}
+
+#[test]
+fn a_demonstration_tells_every_step() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/demo");
+    let run = ended(&mut sim(["demo", directory]));
+    assert_eq!(run.status, Some(0), "{}{}", run.out, run.err);
+    for part in [
+        "== the start ==",
+        "from the event to the kernel's acknowledgement: ",
+        "table bridge mnp-nft-bridge {",
+        "add element bridge mnp-nft-bridge peers/",
+        ", all as expected",
+        "is gone with them",
+    ] {
+        assert!(run.out.contains(part), "{part:?} is missing in:\n{}", run.out);
+    }
+}
+
+#[test]
+fn a_directory_without_scenarios_is_no_demonstration() {
+    let run = ended(&mut sim(["demo", env!("CARGO_MANIFEST_DIR")]));
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("there is no scenario (*.yaml) in it"), "{}", run.err);
+}
