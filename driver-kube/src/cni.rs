@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use policy_core::model::{BridgeNetwork, Guard, NetworkConfig};
+use policy_core::spec::{quoted, shortened};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -99,7 +100,7 @@ pub fn network(
         .map_err(|error| wrong(format!("{path}{}", error.path()), error.inner().to_string()))?;
     let bridge = keys.bridge.filter(|name| !name.is_empty()).unwrap_or_else(|| String::from("cni0"));
     if !is_interface_name(&bridge) {
-        return Err(wrong(format!("{path}bridge"), format!("{bridge:.40?} is not an interface name")));
+        return Err(wrong(format!("{path}bridge"), format!("{} is not an interface name", quoted(&bridge))));
     }
     let vlan = match keys.vlan {
         None | Some(0) => None,
@@ -113,11 +114,11 @@ pub fn network(
 }
 
 fn wrong(path: impl Into<String>, reason: impl Into<String>) -> CniError {
-    CniError::Field { path: path.into(), reason: reason.into() }
+    CniError::Field { path: path.into(), reason: shortened(&reason.into()).to_owned() }
 }
 
 /// Whether the kernel would take `name` for an interface: `dev_valid_name` of `net/core/dev.c`.
-fn is_interface_name(name: &str) -> bool {
+pub(crate) fn is_interface_name(name: &str) -> bool {
     name.len() < 16
         && !matches!(name, "" | "." | "..")
         && !name.contains(|c: char| matches!(c, '/' | ':' | '\0') || c.is_ascii_whitespace() || c == '\u{b}')

@@ -8,7 +8,7 @@ use policy_core::model::{
     ContainerPort, Guard, Labels, Namespace, NamespacedName, Network, NetworkConfig, Object, Pod, Problem,
     Protocol,
 };
-use policy_core::spec::{Field, Path, Problems, parse};
+use policy_core::spec::{Field, Path, Problems, parse, quoted};
 
 use crate::api;
 use crate::cni::{self, CniError};
@@ -193,7 +193,7 @@ fn guard(object: &api::NetworkAttachmentDefinition, problems: &mut Problems) -> 
         other => {
             let metadata = Path::root("metadata");
             let at = metadata.field("annotations");
-            let reason = format!("{other:.40?}: not one of mac, mac-ip; taken as mac-ip");
+            let reason = format!("{}: not one of mac, mac-ip; taken as mac-ip", quoted(other));
             problems.add(&at.key("mnp-nft-bridge.io/guard"), reason);
             Some(Guard::MacIp)
         }

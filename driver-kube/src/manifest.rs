@@ -7,6 +7,7 @@ use std::thread;
 
 use policy_core::model::{NamespacedName, ObjectId};
 use policy_core::spec::syntax::{is_dns_label, is_dns_name};
+use policy_core::spec::{quoted, shortened};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -77,7 +78,7 @@ impl Manifest {
             ("k8s.cni.cncf.io/v1beta1" | "k8s.cni.cncf.io/v1beta2", "MultiNetworkPolicy") => {
                 Self::Policy(Box::new(typed(value, &kind)?))
             }
-            _ => return Err(ManifestError::UnknownKind { kind, api_version }),
+            _ => return Err(unknown_kind(&kind, &api_version)),
         };
         checked_id(&kind, manifest.id())?;
         Ok(manifest)
@@ -115,7 +116,7 @@ pub fn identify(kind: &str, namespace: Option<&str>, name: &str) -> Result<Objec
         "NetworkAttachmentDefinition" => ObjectId::Network(full()),
         "Pod" => ObjectId::Pod(full()),
         "MultiNetworkPolicy" => ObjectId::Policy(full()),
-        _ => return Err(ManifestError::UnknownKind { kind: kind.into(), api_version: String::new() }),
+        _ => return Err(unknown_kind(kind, "")),
     };
     checked_id(kind, id)
 }
@@ -134,18 +135,26 @@ fn checked_id(kind: &str, id: ObjectId) -> Result<ObjectId, ManifestError> {
             kind,
             name,
             "metadata.namespace",
-            &format!("{namespace:.70?}: not a namespace's name"),
+            &format!("{}: not a namespace's name", quoted(namespace)),
         ));
     }
     let valid = if namespace.is_none() { is_dns_label(name) } else { is_dns_name(name) };
     if !valid {
-        return Err(wrong(kind, name, "metadata.name", &format!("{name:.70?}: not an object's name")));
+        return Err(wrong(kind, name, "metadata.name", &format!("{}: not an object's name", quoted(name))));
     }
     Ok(id)
 }
 
 fn wrong(kind: &str, name: &str, path: &str, reason: &str) -> ManifestError {
-    ManifestError::Field { object: format!("{kind} {name:.70}"), path: path.into(), reason: reason.into() }
+    ManifestError::Field {
+        object: format!("{kind} {name:.70}"),
+        path: shortened(path).into(),
+        reason: shortened(reason).into(),
+    }
+}
+
+fn unknown_kind(kind: &str, api_version: &str) -> ManifestError {
+    ManifestError::UnknownKind { kind: shortened(kind).into(), api_version: shortened(api_version).into() }
 }
 
 fn text_field(value: &Value, field: &str) -> Result<String, ManifestError> {

@@ -7,8 +7,10 @@ use core::net::IpAddr;
 
 use policy_core::model::{Attachment, Mac, NamespacedName};
 use policy_core::spec::syntax::{is_dns_label, is_dns_name};
-use policy_core::spec::{Field, List, Path, Problems};
+use policy_core::spec::{Field, List, Path, Problems, quoted};
 use serde::Deserialize;
+
+use crate::cni::is_interface_name;
 
 /// One entry as written; fields that are not read are dropped.
 #[derive(Clone, Default, Debug, Deserialize)]
@@ -57,13 +59,25 @@ fn attachment(entry: &Entry, namespace: &str, at: &Path<'_>, problems: &mut Prob
     }
     let network = NamespacedName::parse(name, namespace)
         .filter(|name| is_dns_label(&name.namespace) && is_dns_name(&name.name))?;
-    let interface = text(&entry.interface, &at.field("interface"), problems).unwrap_or_default();
+    let interface = interface(&entry.interface, &at.field("interface"), problems);
     let at_mac = at.field("mac");
     let mac = text(&entry.mac, &at_mac, problems).filter(|text| !text.is_empty()).and_then(|text| {
-        text.parse::<Mac>().map_err(|error| problems.add(&at_mac, format!("{text:.40?}: {error}"))).ok()
+        text.parse::<Mac>().map_err(|error| problems.add(&at_mac, format!("{}: {error}", quoted(text)))).ok()
     });
     let addresses = addresses(&entry.ips, &at.field("ips"), problems);
     Some(Attachment { network, interface: Arc::from(interface), mac, addresses })
+}
+
+/// The interface's name; empty when it is absent, or is one that no interface can have.
+fn interface<'a>(field: &'a Field<String>, at: &Path<'_>, problems: &mut Problems) -> &'a str {
+    match text(field, at, problems) {
+        None | Some("") => "",
+        Some(name) if is_interface_name(name) => name,
+        Some(name) => {
+            problems.add(at, format!("{}: not an interface name", quoted(name)));
+            ""
+        }
+    }
 }
 
 /// The text of a field; a missing one is none, one of another type is none and a problem.
@@ -96,7 +110,7 @@ fn addresses(list: &List<String>, at: &Path<'_>, problems: &mut Problems) -> Vec
         };
         match text.parse::<IpAddr>() {
             Ok(address) => addresses.push(address.to_canonical()),
-            Err(_) => problems.add(&at, format!("{text:.60?}: not an address")),
+            Err(_) => problems.add(&at, format!("{}: not an address", quoted(text))),
         }
     }
     addresses

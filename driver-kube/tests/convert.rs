@@ -79,6 +79,7 @@ fn attachments_are_the_entries_that_name_a_network() {
 #[test_case(r#"[{"name":"data","ips":"10.0.0.1"}]"#, &["shop/data  - "], &[r#"[0].ips: invalid type: string "10.0.0.1", expected a sequence"#]; "addresses of the wrong type")]
 #[test_case(r#"[{"name":"data","mac":"02:00"}]"#, &["shop/data  - "], &[r#"[0].mac: "02:00": not an ethernet address of six hexadecimal bytes"#]; "a short mac")]
 #[test_case(r#"[{"name":"data","mac":2}]"#, &["shop/data  - "], &["[0].mac: invalid type: integer `2`, expected a string"]; "a mac of the wrong type")]
+#[test_case(r#"[{"name":"data","interface":"a name that is too long"}]"#, &["shop/data  - "], &[r#"[0].interface: "a name that is too long": not an interface name"#]; "an interface that cannot be")]
 #[test_case(r#"[{"name":7},{"name":"data"}]"#, &["shop/data  - "], &["[0].name: invalid type: integer `7`, expected a string"]; "a name of the wrong type costs its entry")]
 #[test_case(r#"["x",null,{"name":"data"}]"#, &["shop/data  - "], &[r#"[0]: invalid type: string "x", expected an object"#, "[1]: null is not an interface"]; "bad entries cost themselves")]
 #[test_case("{}", &[], &[": not a JSON list of interfaces: invalid type: map, expected a sequence at line 1 column 0"]; "an object instead of a list")]

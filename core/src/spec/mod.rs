@@ -27,7 +27,7 @@ mod types;
 
 pub use field::{Field, List, Unknown};
 pub use parse::{POLICY_FOR, parse};
-pub use path::{PROBLEMS_MAX, Path, Problems};
+pub use path::{PROBLEMS_MAX, Path, Problems, quoted, shortened};
 pub use types::{
     EgressRule, IngressRule, IntOrString, IpBlock, LabelSelector, LabelSelectorRequirement, PeerSpec,
     PolicySpec, PortSpec,

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use crate::model::Problem;
 
@@ -48,15 +48,34 @@ impl<'a> Path<'a> {
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {
-            parent.fmt(f)?;
+            fmt::Display::fmt(parent, f)?;
         }
         match self.step {
             Step::Field(field) if self.parent.is_none() => f.write_str(field),
-            Step::Field(field) => write!(f, ".{}", shortened(field)),
+            Step::Field(field) => {
+                f.write_str(".")?;
+                write_name(field, f)
+            }
             Step::Index(index) => write!(f, "[{index}]"),
-            Step::Key(key) => write!(f, "[{}]", shortened(key)),
+            Step::Key(key) => {
+                f.write_str("[")?;
+                write_name(key, f)?;
+                f.write_str("]")
+            }
         }
     }
+}
+
+/// Writes the name of a field or key, which may be anybody's text: shortened, control characters escaped.
+fn write_name(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for c in shortened(name).chars() {
+        if c.is_control() {
+            write!(f, "{}", c.escape_default())?;
+        } else {
+            f.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 /// How many problems of one object are listed; the rest is counted.
@@ -92,13 +111,13 @@ impl Problems {
 /// The longest quotation of a value in a reason, in bytes.
 const QUOTE_MAX: usize = 120;
 
-/// The beginning of `text`, at most [`QUOTE_MAX`] bytes.
-pub(super) fn shortened(text: &str) -> &str {
+/// The beginning of `text`, at most 120 bytes: reasons quote what anybody may have written.
+pub fn shortened(text: &str) -> &str {
     text.get(..text.floor_char_boundary(QUOTE_MAX)).unwrap_or(text)
 }
 
 /// `text` between quotation marks, unprintable characters escaped, shortened when long.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let short = shortened(text);
     if short.len() == text.len() { format!("{text:?}") } else { format!("{short:?}...") }
 }

@@ -350,6 +350,16 @@ fn a_huge_text_is_quoted_by_its_beginning() {
 }
 
 #[test]
+fn control_characters_in_names_are_escaped() {
+    let policy = read(r#"{"ingress":[{"a\n\u001b[31m":1}],"podSelector":{"matchLabels":{"b\n":1}}}"#);
+    let wanted = [
+        "spec.podSelector.matchLabels[b\\n]: invalid type: integer `1`, expected a string",
+        "spec.ingress[0].a\\n\\u{1b}[31m: unknown field",
+    ];
+    assert_eq!(problems_of(&policy), wanted);
+}
+
+#[test]
 fn a_megabyte_of_networks_is_read_once_each() {
     let text = "a,".repeat(1 << 19);
     let policy = parse(NamespacedName::new("shop", "web"), Some(&text), &Field::Absent);
