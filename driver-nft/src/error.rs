@@ -21,12 +21,14 @@ pub enum NftError {
     #[error("another program changed the table in between: observe it and try again")]
     Overtaken,
     /// The kernel refused one operation, and with it the whole transaction.
-    #[error("the kernel refused operation {op_index} ({op}): {errno}{}", said(.hint))]
+    #[error("the kernel refused operation {op_index} ({op}){}: {errno}{}", at(.element.as_deref()), said(.hint))]
     Refused {
         /// Index of the operation within the transaction.
         op_index: usize,
         /// The operation's text, shortened.
         op: String,
+        /// The element that it is about, when the operation has several.
+        element: Option<String>,
         /// The kernel's error number.
         errno: Errno,
         /// What the kernel says about it (extended acknowledgement); often nothing.
@@ -65,6 +67,10 @@ pub enum NftError {
     /// A message that is not what netlink's framing demands.
     #[error("the kernel's answer is damaged: {0}")]
     Wire(#[from] WireError),
+}
+
+fn at(element: Option<&str>) -> String {
+    element.map_or_else(String::new, |element| format!(" at element {element}"))
 }
 
 fn said(hint: &str) -> String {

@@ -32,6 +32,8 @@ const LISTING_ATTEMPTS_MAX: u32 = 50;
 pub struct NftKernel {
     socket: NetlinkSocket,
     announcements: Monitor,
+    /// Whether somebody else changed the table since it was last observed or written.
+    tampered: bool,
 }
 
 impl NftKernel {
@@ -39,7 +41,7 @@ impl NftKernel {
     pub fn open() -> Result<Self, NftError> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER, &[])?;
         let announcements = Monitor::open([socket.port()])?;
-        Ok(Self { socket, announcements })
+        Ok(Self { socket, announcements, tampered: false })
     }
 
     /// A listener for changes to the table that this handle did not make, for a thread of its own. It listens in the
@@ -78,15 +80,31 @@ impl NftKernel {
     fn apply_all(&mut self, transaction: &Transaction) -> Result<(), NftError> {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let generation = self.generation()?;
-            if self.announcements.tampered()? {
+            self.tampered |= self.announcements.tampered()?;
+            if core::mem::take(&mut self.tampered) {
                 return Err(NftError::Overtaken);
             }
             match self.apply_at(transaction, generation) {
                 Err(error) if error.errno() == Some(Errno::ERESTART) => {}
-                result => return result,
+                result => {
+                    self.take_own_announcements(generation)?;
+                    return result;
+                }
             }
         }
         Err(NftError::Overtaken)
+    }
+
+    /// Reads what was announced about our own commit on top of `generation`. A large one overruns the buffer; the
+    /// count of commits then tells whether somebody else's was among what was lost.
+    fn take_own_announcements(&mut self, generation: u32) -> Result<(), NftError> {
+        if self.announcements.tampered()? {
+            // The kernel counts from 1 again when the number overflows (`nf_tables_commit`).
+            let ours = generation.wrapping_add(1).max(1);
+            let now = self.generation()?;
+            self.tampered |= now != generation && now != ours;
+        }
+        Ok(())
     }
 
     /// Sends a batch and reads what the kernel says to it.
@@ -118,7 +136,7 @@ impl NftKernel {
             }
         }
         match refusal {
-            Some((origin, answer)) => Err(refused(origin, answer, transaction)),
+            Some((origin, answer)) => Err(refused(batch, origin, answer, transaction)),
             None if acknowledged => Ok(()),
             None => Err(NftError::Unanswered { request: "a transaction" }),
         }
@@ -138,6 +156,7 @@ impl NftKernel {
         let generation = self.generation()?;
         // What was announced until now is part of what is listed below.
         self.announcements.tampered()?;
+        self.tampered = false;
         let mut listing = match self.table() {
             Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Some(Vec::new())),
             result => result?,
@@ -181,17 +200,26 @@ impl NftKernel {
     }
 }
 
-fn refused(origin: Origin, answer: Answer, transaction: Option<&Transaction>) -> NftError {
-    let errno = answer.errno.unwrap_or(Errno::EPROTO);
-    let hint = answer.hint;
-    match origin {
-        Origin::Frame => NftError::Request { request: "the transaction as a whole", errno, hint },
-        Origin::Table => NftError::Request { request: "to create or delete the table", errno, hint },
+/// The error for the kernel's refusal of one message of `batch`.
+fn refused(batch: &Batch, origin: Origin, answer: Answer, transaction: Option<&Transaction>) -> NftError {
+    let Answer { sequence, errno, hint, offset } = answer;
+    let errno = errno.unwrap_or(Errno::EPROTO);
+    let request = match origin {
+        Origin::Frame => "the transaction as a whole",
+        Origin::Table => "to create or delete the table",
         Origin::Op(op_index) => {
-            let op = transaction.and_then(|transaction| transaction.ops.get(op_index)).map(brief);
-            NftError::Refused { op_index, op: op.unwrap_or_default(), errno, hint }
+            let op = transaction.and_then(|transaction| transaction.ops.get(op_index));
+            let element = op.zip(offset).and_then(|(op, offset)| batch.element(op, sequence, offset));
+            return NftError::Refused {
+                op_index,
+                op: op.map(brief).unwrap_or_default(),
+                element,
+                errno,
+                hint,
+            };
         }
-    }
+    };
+    NftError::Request { request, errno, hint }
 }
 
 impl Kernel for NftKernel {

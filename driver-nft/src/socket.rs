@@ -12,7 +12,7 @@ use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use crate::error::NftError;
 use crate::uapi::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-    NLMSG_ERROR, NLMSGERR_ATTR_MSG,
+    NLMSG_ERROR, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS,
 };
 use crate::wire::{Attributes, Header, MESSAGE_HEADER, Message, Writer, messages, padded, word};
 
@@ -50,6 +50,8 @@ pub(crate) struct Answer {
     pub(crate) errno: Option<Errno>,
     /// What the kernel says about it.
     pub(crate) hint: String,
+    /// Where in the message the attribute is that the kernel objects to, in bytes from its start.
+    pub(crate) offset: Option<usize>,
 }
 
 /// A listing as received.
@@ -284,5 +286,7 @@ pub(crate) fn read_answer(message: &Message<'_>) -> Answer {
         .flatten()
         .and_then(|bytes| Attributes::read(bytes).ok())
         .unwrap_or_default();
-    Answer { sequence: message.sequence, errno, hint: attributes.text(NLMSGERR_ATTR_MSG).unwrap_or_default() }
+    let offset = attributes.native(NLMSGERR_ATTR_OFFS).and_then(|offset| usize::try_from(offset).ok());
+    let hint = attributes.text(NLMSGERR_ATTR_MSG).unwrap_or_default();
+    Answer { sequence: message.sequence, errno, hint, offset }
 }

@@ -18,6 +18,7 @@ pub(crate) const NLM_F_ACK_TLVS: u16 = 0x200;
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 pub(crate) const NLMSGERR_ATTR_MSG: u16 = 1;
+pub(crate) const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 /// `linux/netlink.h`: the two high bits of an attribute's type, and the mask of the rest.
 pub(crate) const NLA_F_NESTED: u16 = 0x8000;

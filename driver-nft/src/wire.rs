@@ -13,7 +13,7 @@ pub(crate) const MESSAGE_HEADER: usize = 16;
 /// The length of `struct nfgenmsg`, in bytes.
 pub(crate) const FAMILY_HEADER: usize = 4;
 /// `NLA_HDRLEN`: the length of `struct nlattr`, in bytes.
-const ATTRIBUTE_HEADER: usize = 4;
+pub(crate) const ATTRIBUTE_HEADER: usize = 4;
 
 /// What does not belong to a message's body.
 #[derive(Clone, Copy, Debug)]

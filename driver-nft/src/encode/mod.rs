@@ -4,6 +4,7 @@
 //! that its listing does not show: adjacent comparisons stay apart where nft merges them into one load, and nothing
 //! is implied (a rule that reads an IPv4 field says so itself, as every rule of the compiler does).
 
+mod batch;
 mod expr;
 mod set;
 
@@ -23,6 +24,7 @@ use crate::uapi::{
 };
 use crate::userdata;
 use crate::wire::{Header, Writer, nfgen};
+pub use batch::{Batch, Origin};
 
 /// A transaction that cannot be written down for the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -85,49 +87,6 @@ pub enum Unencodable {
     },
 }
 
-/// What a message of a batch was written for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
-    /// The frame around the messages: the kernel answers here when it refuses the batch as a whole.
-    Frame,
-    /// The table itself.
-    Table,
-    /// The operation with this index.
-    Op(usize),
-}
-
-/// One transaction as bytes to send.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    first: u32,
-    origins: Vec<Origin>,
-}
-
-impl Batch {
-    /// The messages.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many messages there are, the frame included.
-    pub fn messages(&self) -> usize {
-        self.origins.len()
-    }
-
-    /// What the message with this sequence number was written for; `None` when it is not of this batch.
-    pub fn origin(&self, sequence: u32) -> Option<Origin> {
-        let at = usize::try_from(sequence.wrapping_sub(self.first)).ok()?;
-        self.origins.get(at).copied()
-    }
-
-    /// The sequence number of the message that asks for an answer: the last one that is not the frame's.
-    pub fn answering_sequence(&self) -> u32 {
-        let behind = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        self.first.wrapping_add(behind).wrapping_sub(2)
-    }
-}
-
 /// Writes `transaction` as a batch that the kernel takes only while its ruleset has `generation` (any, when `None`).
 /// Messages are numbered from `first_sequence`.
 pub fn encode(
@@ -182,34 +141,29 @@ pub(crate) fn brief(op: &Op) -> String {
 struct Encoder {
     writer: Writer,
     first: u32,
+    /// What the next messages are written for.
     origin: Origin,
-    origins: Vec<Origin>,
-    /// Where the last message starts.
-    last: usize,
+    messages: Vec<batch::Entry>,
     /// Numbers the sets of this batch, as the kernel demands (`NFTA_SET_ID`).
     sets: u32,
 }
 
 impl Encoder {
     fn new(generation: Option<u32>, first: u32) -> Self {
-        let mut encoder = Self {
-            writer: Writer::default(),
-            first,
-            origin: Origin::Frame,
-            origins: Vec::new(),
-            last: 0,
-            sets: 0,
-        };
+        let mut encoder =
+            Self { writer: Writer::default(), first, origin: Origin::Frame, messages: Vec::new(), sets: 0 };
         encoder.frame(NFNL_MSG_BATCH_BEGIN, generation);
         encoder.origin = Origin::Table;
         encoder
     }
 
     fn finish(mut self) -> Batch {
-        self.writer.add_flags(self.last, NLM_F_ACK);
+        if let Some(last) = self.messages.last() {
+            self.writer.add_flags(last.start, NLM_F_ACK);
+        }
         self.origin = Origin::Frame;
         self.frame(NFNL_MSG_BATCH_END, None);
-        Batch { bytes: self.writer.into_bytes(), first: self.first, origins: self.origins }
+        Batch { bytes: self.writer.into_bytes(), first: self.first, messages: self.messages }
     }
 
     fn frame(&mut self, kind: u16, generation: Option<u32>) {
@@ -221,10 +175,10 @@ impl Encoder {
         });
     }
 
-    /// The number of the next message, which is thereby taken.
+    /// The number of the message that is written next.
     fn sequence(&mut self) -> u32 {
-        let taken = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-        self.origins.push(self.origin);
+        let taken = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        self.messages.push(batch::Entry { origin: self.origin, start: self.writer.position() });
         self.first.wrapping_add(taken)
     }
 
@@ -234,14 +188,12 @@ impl Encoder {
         flags: u16,
         body: impl FnOnce(&mut Writer) -> Result<(), Unencodable>,
     ) -> Result<(), Unencodable> {
-        self.last = self.writer.position();
         let header = Header { kind, flags: NLM_F_REQUEST | flags, sequence: self.sequence() };
         self.writer.message(header, &nfgen(NFPROTO_BRIDGE, 0), body)?;
         if self.writer.overflowed() { Err(Unencodable::TooLong) } else { Ok(()) }
     }
 
     fn table(&mut self, kind: u16, flags: u16) {
-        self.last = self.writer.position();
         let header = Header { kind, flags: NLM_F_REQUEST | flags, sequence: self.sequence() };
         self.writer.plain_message(header, &nfgen(NFPROTO_BRIDGE, 0), |w| {
             w.text(NFTA_TABLE_NAME, TABLE);

@@ -136,6 +136,19 @@ fn write_elements(
     }
 }
 
+/// The text of the element that holds the kernel's element with this index, in the order of `write_elements`.
+pub(super) fn element_text(elements: &Elements, index: usize) -> Option<String> {
+    let mut behind = 0;
+    let (key, verdict) = elements.iter().find(|(key, _)| {
+        behind += match key {
+            Key::Concat(_) | Key::One(_) => 1,
+            Key::Range(_, high) => 1 + usize::from(successor(&layout::bytes(*high)).is_some()),
+        };
+        index < behind
+    })?;
+    Some(verdict.as_ref().map_or_else(|| key.to_string(), |verdict| format!("{key} : {verdict}")))
+}
+
 fn element(w: &mut Writer, key: &Key, verdict: Option<&Verdict>) -> Result<(), Unencodable> {
     match key {
         Key::Concat(parts) => single(w, &layout::padded_bytes(parts), verdict, &[]),

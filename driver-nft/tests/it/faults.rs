@@ -83,6 +83,23 @@ fn rules_that_lead_in_a_circle_are_refused_by_name() {
 }
 
 #[test]
+fn of_thousands_of_elements_the_refused_one_is_named() {
+    let range = |at: u16| (Key::Range(Datum::Port(at), Datum::Port(at + 1)), None);
+    let many: Elements = (0..10_000).map(|at| range(4 * at)).chain([range(65534)]).collect();
+    let error = in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        let there: Elements = [range(4 * 9000)].into();
+        let spec = sample::interval(KeyType::Port);
+        kernel.apply(&change([Op::AddSet(set("many"), spec), Op::AddElements(set("many"), there)])).unwrap();
+        kernel.apply(&change([Op::AddElements(set("many"), many)])).unwrap_err()
+    });
+    let NftError::Refused { element, errno: Errno::EEXIST, .. } = &error else {
+        panic!("unexpected: {error}")
+    };
+    assert_eq!(element.as_deref(), Some("36000-36001"), "{error}");
+}
+
+#[test]
 fn of_thousands_of_refused_operations_the_first_is_named() {
     let error = in_new_namespace(|| {
         let ops: Vec<_> = (0..5000).map(|at| Op::DelChain(chain(&format!("none/{at}")))).collect();
@@ -133,6 +150,20 @@ fn commit_after_somebody_elses_change_to_the_table_is_overtaken_until_observed()
 }
 
 #[test]
+fn without_the_privilege_the_answer_says_what_to_do() {
+    let (unopened, unwritten) = in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        // Capabilities belong to the thread.
+        caps::clear(None, caps::CapSet::Effective).unwrap();
+        (NftKernel::open().err().unwrap(), kernel.apply(&change([add_chain("a")])).unwrap_err())
+    });
+    for error in [unopened, unwritten] {
+        assert!(error.to_string().contains("run as root, or give the process CAP_NET_ADMIN"), "{error}");
+        assert_eq!(SinkFault::from(error), SinkFault::Denied);
+    }
+}
+
+#[test]
 fn removal_takes_only_our_table_and_may_be_repeated() {
     in_new_namespace(|| {
         let mut kernel = NftKernel::open().unwrap();
@@ -180,6 +211,19 @@ fn flushed_ruleset_is_announced_as_tampering_and_observed_as_empty() {
         nft(&["flush", "ruleset"], "");
         assert!(next_commit(&mut monitor).is_tampering());
         assert_eq!(kernel.observe().unwrap(), Ruleset::default());
+    });
+}
+
+#[test]
+fn announcements_lost_to_an_own_large_commit_do_not_stand_in_the_way() {
+    in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        let many: Vec<_> = (0..60_000).map(|at| add_chain(&format!("chain/{at}/{:0>200}", ""))).collect();
+        let mut monitor = kernel.monitor().unwrap();
+        kernel.apply(&change(many)).unwrap();
+        let first = monitor.next(Some(Duration::ZERO)).unwrap();
+        assert_eq!(first, Some(Notice::Overrun), "the commit was too small to lose any");
+        kernel.apply(&change([add_chain("next")])).unwrap();
     });
 }
 

@@ -18,3 +18,5 @@ mod links;
 mod netns;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod unencodable;

@@ -192,7 +192,7 @@ fn outside(fields: &[Field], name: &str) -> Expr {
     Expr::Lookup { fields: fields.into(), set: set(name), negated: true }
 }
 
-fn update(fields: &[Field], name: &str, seconds: u64) -> Expr {
+pub(crate) fn update(fields: &[Field], name: &str, seconds: u64) -> Expr {
     Expr::Update { fields: fields.into(), set: set(name), timeout: Duration::from_secs(seconds) }
 }
 
