@@ -46,8 +46,12 @@ pub struct Station {
 }
 
 impl Station {
-    /// Its address of `family`, if any: the first one.
+    /// Its address of `family`, if any: the first one. Without any address, on a network without address management,
+    /// it is the link-local address that the interface gives itself.
     pub fn address(&self, family: Family) -> Option<IpAddr> {
+        if self.addresses.is_empty() && family == Family::Ipv6 {
+            return Some(self.mac.link_local().into());
+        }
         let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::Ipv4);
         self.addresses.iter().map(IpNet::addr).find(fits)
     }

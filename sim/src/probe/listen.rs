@@ -1,22 +1,22 @@
 //! The receiving side of the built-in TCP and UDP probes: it notes what arrives, then answers.
 
-use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::receipts::{Nonce, Receipts, answer};
 use super::round::Place;
+use super::socket::{tcp_socket, udp_socket};
 
 /// How many connections may wait to be accepted; more than a round has pods.
 const BACKLOG: u32 = 1024;
 
 /// Answers TCP probes to `port` until `tasks` ends.
 pub(super) fn tcp(at: &Place, port: u16, receipts: &Receipts, tasks: &mut JoinSet<()>) -> Result<()> {
-    let listener = at.namespace.run(|| tcp_listener(at, port))??;
+    let listener = at.namespace.run(|| tcp_socket(at, port))??.listen(BACKLOG)?;
     let receipts = receipts.clone();
     tasks.spawn(async move {
         let mut conversations = JoinSet::new();
@@ -25,18 +25,6 @@ pub(super) fn tcp(at: &Place, port: u16, receipts: &Receipts, tasks: &mut JoinSe
         }
     });
     Ok(())
-}
-
-fn tcp_listener(at: &Place, port: u16) -> std::io::Result<TcpListener> {
-    let socket = match at.address {
-        IpAddr::V4(_) => TcpSocket::new_v4()?,
-        IpAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Connections of the round before may still be in TIME_WAIT.
-    socket.set_reuseaddr(true)?;
-    socket.bind_device(Some(at.interface.as_bytes()))?;
-    socket.bind(SocketAddr::new(at.address, port))?;
-    socket.listen(BACKLOG)
 }
 
 /// One connection. An error means that the sender is gone: nobody is left to tell.
@@ -53,10 +41,7 @@ async fn converse(mut stream: TcpStream, receipts: Receipts) {
 
 /// Answers UDP probes to `port` until `tasks` ends.
 pub(super) fn udp(at: &Place, port: u16, receipts: &Receipts, tasks: &mut JoinSet<()>) -> Result<()> {
-    let socket = at.namespace.run(|| std::net::UdpSocket::bind(SocketAddr::new(at.address, port)))??;
-    socket.set_nonblocking(true)?;
-    let socket = Arc::new(UdpSocket::from_std(socket)?);
-    socket.bind_device(Some(at.interface.as_bytes()))?;
+    let socket = at.namespace.run(|| udp_socket(at, port))??;
     let receipts = receipts.clone();
     tasks.spawn(async move {
         let mut nonce: Nonce = [0; 8];
@@ -78,17 +63,15 @@ pub(super) fn half_open(at: &Place, port: u16, sources: &[SocketAddr]) -> Result
     let path = format!("/proc/thread-self/net/{file}");
     let table = at.namespace.run(|| std::fs::read_to_string(&path))?;
     let table = table.with_context(|| format!("cannot read {path}"))?;
-    let local = format!("{}:{port:04X}", table_address(at.address));
-    let remotes: Vec<String> = sources
-        .iter()
-        .map(|source| format!("{}:{:04X}", table_address(source.ip()), source.port()))
-        .collect();
-    Ok(table.lines().any(|line| {
-        let mut columns = line.split_whitespace().skip(1);
-        columns.next() == Some(&local)
-            && columns.next().is_some_and(|remote| remotes.iter().any(|source| source == remote))
-            && columns.next() == Some("03")
-    }))
+    let local = SocketAddr::new(at.address, port);
+    Ok(sources.iter().any(|source| holds_half(&table, local, *source)))
+}
+
+/// Whether a table of TCP sockets has one at `local` with the remote end `remote` in state `TCP_SYN_RECV`.
+fn holds_half(table: &str, local: SocketAddr, remote: SocketAddr) -> bool {
+    let column = |end: SocketAddr| format!("{}:{:04X}", table_address(end.ip()), end.port());
+    let (local, remote) = (column(local), column(remote));
+    table.lines().any(|line| line.split_whitespace().skip(1).take(3).eq([local.as_str(), &remote, "03"]))
 }
 
 /// An address as `/proc/net/tcp` shows it: words of four bytes, each in the machine's byte order.
@@ -100,4 +83,33 @@ fn table_address(address: IpAddr) -> String {
     let words = bytes.chunks_exact(4).filter_map(|word| <[u8; 4]>::try_from(word).ok());
     let words: Vec<String> = words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect();
     words.concat()
+}
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    /// Lines as Linux on a little-endian machine prints them: a listener, a half connection, a whole one.
+    const TABLE: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0200000A:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1
+   1: 0200000A:0050 0100000A:9C41 03 00000000:00000000 01:00000063 00000000     0        0 0 2
+   2: 0200000A:0050 0300000A:9C42 01 00000000:00000000 00:00000000 00000000     0        0 12 1
+";
+
+    #[test_case("10.0.0.1:40001" => true; "half")]
+    #[test_case("10.0.0.3:40002" => false; "whole")]
+    #[test_case("10.0.0.1:40002" => false; "another port")]
+    #[test_case("10.0.0.4:40001" => false; "another sender")]
+    fn only_half_connections_of_the_sender_count(remote: &str) -> bool {
+        holds_half(TABLE, "10.0.0.2:80".parse().expect("an address"), remote.parse().expect("an address"))
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_written_as_the_kernel_does() {
+        assert_eq!(table_address("10.0.0.1".parse().expect("an address")), "0100000A");
+        let text = table_address("fe80::ff:fe00:4".parse().expect("an address"));
+        assert_eq!(text, "000080FE00000000FF000000040000FE");
+    }
 }

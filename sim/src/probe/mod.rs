@@ -5,6 +5,7 @@ mod program;
 mod receipts;
 mod round;
 mod send;
+mod socket;
 
 use core::fmt;
 use core::str::FromStr;

@@ -6,12 +6,14 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use core::net::SocketAddr;
+use core::convert::Infallible;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::receipts::Receipts;
 use super::{Outcome, Probe, ProbeKind, listen, program, send};
@@ -42,7 +44,39 @@ pub(super) struct Place {
     /// The interface in it.
     pub(super) interface: String,
     /// The address, of the probe's family.
-    pub(super) address: core::net::IpAddr,
+    pub(super) address: IpAddr,
+}
+
+/// A probe under way.
+pub(super) struct Attempt {
+    /// The probe.
+    pub(super) probe: Probe,
+    /// Where it starts.
+    pub(super) from: Place,
+    /// Who is asked.
+    pub(super) to: IpAddr,
+    /// Where TCP and UDP keep their books.
+    pub(super) receipts: Receipts,
+    /// Dropped as soon as the first frame is on its way; the window of the round begins with the last of them.
+    pub(super) unsent: Option<Sender<Infallible>>,
+}
+
+impl Attempt {
+    /// The first frame is on its way.
+    pub(super) fn sent(&mut self) {
+        self.unsent = None;
+    }
+
+    /// Ends when the probe has been answered, and not before.
+    async fn answered(mut self) -> Result<Probe> {
+        let done = match self.probe.kind {
+            ProbeKind::Arp => program::arping(&mut self).await,
+            ProbeKind::Icmp => program::ping(&mut self).await,
+            ProbeKind::Tcp(port) => send::tcp(&mut self, port).await,
+            ProbeKind::Udp(port) => send::udp(&mut self, port).await,
+        };
+        done.with_context(|| format!("cannot probe {}", self.probe)).map(|()| self.probe)
+    }
 }
 
 /// Sends every probe of `wanted` and says what came of each.
@@ -51,10 +85,15 @@ pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Resul
     let mut listeners = JoinSet::new();
     field.listen(wanted, &receipts, &mut listeners)?;
     let mut senders = JoinSet::new();
+    let (unsent, mut all_sent) = channel(1);
     for probe in wanted.keys() {
-        let (from, to) = (field.place(&probe.from, probe)?, field.place(&probe.to, probe)?);
-        senders.spawn(answered(probe.clone(), from, to, receipts.clone()));
+        let (from, to) = (field.place(&probe.from, probe)?, field.place(&probe.to, probe)?.address);
+        let (receipts, unsent) = (receipts.clone(), Some(unsent.clone()));
+        senders.spawn(Attempt { probe: probe.clone(), from, to, receipts, unsent }.answered());
     }
+    drop(unsent);
+    // Nobody ever sends through it: it ends when every probe has let go of it.
+    drop(timeout(PATIENCE, all_sent.recv()).await);
     let answered = gather(senders, wanted).await?;
     let mut outcomes = BTreeMap::new();
     for probe in wanted.keys() {
@@ -70,14 +109,12 @@ pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Resul
     Ok(outcomes)
 }
 
-/// Waits for answers until the round is over; whatever still runs then is ended.
+/// Waits for answers, all probes being sent, until the round is over; whatever still runs then is ended.
 async fn gather(
     mut senders: JoinSet<Result<Probe>>,
     wanted: &BTreeMap<Probe, Wanted>,
 ) -> Result<BTreeSet<Probe>> {
     let mut answered = BTreeSet::new();
-    // Tasks have their first turn here; each sends in it.
-    tokio::task::yield_now().await;
     let sent = Instant::now();
     let mut missing = wanted.values().filter(|wanted| **wanted == Wanted::Open).count();
     let mut last_answer = sent;
@@ -93,17 +130,6 @@ async fn gather(
     }
     senders.shutdown().await;
     Ok(answered)
-}
-
-/// Ends when the probe has been answered, and not before.
-async fn answered(probe: Probe, from: Place, to: Place, receipts: Receipts) -> Result<Probe> {
-    let done = match probe.kind {
-        ProbeKind::Arp => program::arping(&from, to.address).await,
-        ProbeKind::Icmp => program::ping(&from, to.address).await,
-        ProbeKind::Tcp(port) => send::tcp(&probe, &from, SocketAddr::new(to.address, port), &receipts).await,
-        ProbeKind::Udp(port) => send::udp(&probe, &from, SocketAddr::new(to.address, port), &receipts).await,
-    };
-    done.with_context(|| format!("cannot probe {probe}")).map(|()| probe)
 }
 
 impl Field<'_> {
