@@ -52,6 +52,14 @@ pub enum NftError {
         /// The system's error number.
         errno: Errno,
     },
+    /// The transaction is longer than one message to the kernel may be, and it cannot be split.
+    #[error(
+        "a transaction of {bytes} bytes is more than the socket may send: run as root, or raise net.core.wmem_max"
+    )]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
     /// The kernel's answer got lost, so that it is not known whether the transaction was committed.
     #[error("the kernel's answer to {request} got lost: observe the table and try again")]
     Unanswered {
@@ -97,6 +105,7 @@ impl NftError {
             Self::Decode(_)
             | Self::Encode(_)
             | Self::Overtaken
+            | Self::TooLarge { .. }
             | Self::Unanswered { .. }
             | Self::Unsettled { .. }
             | Self::Wire(_) => None,

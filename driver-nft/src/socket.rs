@@ -156,6 +156,9 @@ impl NetlinkSocket {
             match self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE) => {
+                    return Err(NftError::TooLarge { bytes: bytes.len() });
+                }
                 Err(error) => return Err(failed("send to")(error)),
             }
         }

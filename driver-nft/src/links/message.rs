@@ -135,3 +135,40 @@ pub(super) fn read_event(message: &Message<'_>) -> Result<Option<Event>, WireErr
 fn mac(bytes: &[u8]) -> Option<Mac> {
     <[u8; 6]>::try_from(bytes).ok().map(Mac)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, proptest};
+    use proptest::sample::select;
+
+    use super::{link_request, read_event, read_link, read_station};
+    use crate::uapi::{IFLA_IFNAME, RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH};
+    use crate::wire::{Header, Message, Writer, messages};
+
+    proptest! {
+        /// Whatever a message holds, reading it ends with something or an error.
+        #[test]
+        fn random_messages_are_read_or_refused(
+            kind in select(vec![RTM_NEWLINK, RTM_DELLINK, RTM_NEWNEIGH, RTM_DELNEIGH]),
+            payload in vec(any::<u8>(), 0..120),
+        ) {
+            let message = Message { kind, flags: 0, sequence: 0, port: 0, payload: &payload };
+            let event = read_event(&message);
+            // What cannot be read at all is no event either.
+            assert!(read_station(&message).is_ok() || event.is_err());
+            assert!(read_link(&message).is_ok() || kind == RTM_NEWLINK);
+        }
+
+        #[test]
+        fn link_is_read_with_its_index_and_name(index in any::<u32>(), name in "[a-z0-9.]{1,15}") {
+            let mut writer = Writer::default();
+            let header = Header { kind: RTM_NEWLINK, flags: 0, sequence: 0 };
+            writer.plain_message(header, &link_request(index), |w| w.text(IFLA_IFNAME, &name));
+            let bytes = writer.into_bytes();
+            let message = messages(&bytes).next().unwrap().unwrap();
+            let link = read_link(&message).unwrap().unwrap();
+            assert_eq!((link.index, link.name), (index, name));
+        }
+    }
+}

@@ -220,7 +220,7 @@ fn announcements_lost_to_an_own_large_commit_do_not_stand_in_the_way() {
         let mut kernel = NftKernel::open().unwrap();
         let many: Vec<_> = (0..60_000).map(|at| add_chain(&format!("chain/{at}/{:0>200}", ""))).collect();
         let mut monitor = kernel.monitor().unwrap();
-        kernel.apply(&change(many)).unwrap();
+        kernel.apply(&change(many)).unwrap_or_else(|error| panic!("{error}"));
         let first = monitor.next(Some(Duration::ZERO)).unwrap();
         assert_eq!(first, Some(Notice::Overrun), "the commit was too small to lose any");
         kernel.apply(&change([add_chain("next")])).unwrap();

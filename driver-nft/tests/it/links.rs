@@ -84,13 +84,14 @@ fn far_end_in_the_same_namespace_is_seen_too() {
 }
 
 #[test]
-fn port_without_a_pair_has_no_far_end() {
+fn device_below_a_port_is_no_far_end() {
     in_new_namespace(|| {
         ip("link add br0 type bridge");
-        ip("tuntap add tap0 mode tap");
-        ip("link set tap0 master br0");
+        ip("link add below type veth peer name other");
+        ip("link add tunnel type vxlan id 5 dstport 4789 dev below");
+        ip("link set tunnel master br0");
         let ports = Links::open().unwrap().dump().unwrap();
-        assert_eq!(port(&ports, "tap0").far_mac, None);
+        assert_eq!((port(&ports, "tunnel").far_mac, &port(&ports, "tunnel").far_name), (None, &None));
     });
 }
 
