@@ -2,7 +2,7 @@
 
 use driver_nft::NftKernel;
 use policy_core::ruleset::{
-    Chain, ChainSpec, Datum, Elements, Expr, Key, KeyType, Op, Ruleset, Set, SetSpec, Verdict, diff,
+    Chain, ChainSpec, Datum, Elements, Expr, Field, Key, KeyType, Op, Ruleset, Set, SetSpec, Verdict, diff,
 };
 use policy_core::{Kernel as _, Scope};
 
@@ -55,6 +55,32 @@ fn observed_ruleset_is_the_one_that_nft_loads_from_the_text() {
         NftKernel::open().unwrap().observe().unwrap()
     });
     assert_eq!(observed, wanted);
+}
+
+/// nft loads adjacent fields at once where this driver loads them one by one; its listing shows no difference.
+#[test]
+fn nft_lists_comparisons_of_adjacent_fields_the_same_as_its_own() {
+    let mut wanted = Ruleset::default();
+    let ports =
+        [Expr::is(Field::SourcePort, Datum::Port(5)), Expr::is(Field::DestinationPort, Datum::Port(6))];
+    let addresses = [
+        Expr::is(Field::NetworkProtocol, Datum::IP4),
+        Expr::is(Field::Ip4Source, sample::ip4(10, 0, 0, 1)),
+        Expr::is(Field::Ip4Destination, sample::ip4(10, 0, 0, 2)),
+    ];
+    let macs =
+        [Expr::is(Field::EtherDestination, sample::mac(1)), Expr::is(Field::EtherSource, sample::mac(2))];
+    let rules = vec![sample::rule(ports), sample::rule(addresses), sample::rule(macs)];
+    wanted.chains.insert(sample::chain("adjacent"), Chain { spec: ChainSpec::default(), rules });
+    let ours = in_new_namespace(|| {
+        NftKernel::open().unwrap().apply(&replacement(&wanted)).unwrap();
+        listing()
+    });
+    let theirs = in_new_namespace(|| {
+        nft(&["-f", "-"], &wanted.to_string());
+        listing()
+    });
+    assert_eq!(ours, theirs);
 }
 
 #[test]
