@@ -6,6 +6,24 @@
 //!
 //! [`encode`] and [`decode`] are pure and meet in the middle: what one writes the other reads. [`NftKernel`] is core's
 //! `Kernel`; [`Monitor`] tells when somebody else changes the table. [`Links`] reports the bridge ports.
+//!
+//! ```no_run
+//! use driver_nft::{Links, NftError, NftKernel};
+//! use policy_core::{Generation, Kernel, Scope, Transaction};
+//!
+//! fn main() -> Result<(), NftError> {
+//!     let mut kernel = NftKernel::open()?; // of the network namespace that this thread is in
+//!     let empty = Transaction { generation: Generation(1), scope: Scope::Replace, ops: Vec::new() };
+//!     kernel.apply(&empty)?; // all or nothing; refused if somebody else changed the table meanwhile
+//!     assert!(kernel.observe()?.chains.is_empty());
+//!
+//!     let mut links = Links::open()?;
+//!     let ports = links.dump()?; // every port there is
+//!     let changes = links.next(None)?; // waits
+//!     println!("{} ports, {} changes", ports.len(), changes.len());
+//!     kernel.remove_table()
+//! }
+//! ```
 
 extern crate alloc;
 

@@ -57,12 +57,11 @@ fn observed_ruleset_is_the_one_that_nft_loads_from_the_text() {
     assert_eq!(observed, wanted);
 }
 
-/// nft loads adjacent fields at once where this driver loads them one by one; its listing shows no difference.
+/// nft loads adjacent fields at once where this driver loads them one by one; its listing shows no
+/// difference, except for two ports, which it then lists as raw bits.
 #[test]
 fn nft_lists_comparisons_of_adjacent_fields_the_same_as_its_own() {
     let mut wanted = Ruleset::default();
-    let ports =
-        [Expr::is(Field::SourcePort, Datum::Port(5)), Expr::is(Field::DestinationPort, Datum::Port(6))];
     let addresses = [
         Expr::is(Field::NetworkProtocol, Datum::IP4),
         Expr::is(Field::Ip4Source, sample::ip4(10, 0, 0, 1)),
@@ -70,7 +69,7 @@ fn nft_lists_comparisons_of_adjacent_fields_the_same_as_its_own() {
     ];
     let macs =
         [Expr::is(Field::EtherDestination, sample::mac(1)), Expr::is(Field::EtherSource, sample::mac(2))];
-    let rules = vec![sample::rule(ports), sample::rule(addresses), sample::rule(macs)];
+    let rules = vec![sample::rule(addresses), sample::rule(macs)];
     wanted.chains.insert(sample::chain("adjacent"), Chain { spec: ChainSpec::default(), rules });
     let ours = in_new_namespace(|| {
         NftKernel::open().unwrap().apply(&replacement(&wanted)).unwrap();
