@@ -1,6 +1,7 @@
 //! How long the core takes: from scratch, and per event, at growing sizes of the cluster.
 #![allow(
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,
@@ -22,6 +23,36 @@ const SIZES: [Size; 3] = [
     Size { local_pods: 250, pods: 10_000, namespaces: 200, policies: 500 },
     Size { local_pods: 250, pods: 100_000, namespaces: 2_000, policies: 5_000 },
 ];
+
+/// The resident memory of this process in MiB, as the kernel counts it (`VmRSS` of `/proc/self/status`, proc(5)).
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// What a compiler that knows the cluster keeps in memory. The largest size first: memory that is given back stays with
+/// the process, and would hide what a later one needs.
+fn memory(_: &mut Criterion) {
+    for size in SIZES.into_iter().rev().take(1) {
+        let before = resident_mib();
+        let mut compiler = informed(size);
+        obey(&mut compiler);
+        let after = resident_mib();
+        let scratch = compile(compiler.world(), &Config::new(NODE));
+        assert_eq!(&scratch, compiler.desired());
+        println!(
+            "memory: {} pods, {} namespaces, {} policies, {} local: {} MiB with the compiler, its index and both rulesets; \
+             {} MiB while compiling from scratch besides",
+            size.pods,
+            size.namespaces,
+            size.policies,
+            size.local_pods,
+            after.saturating_sub(before),
+            resident_mib().saturating_sub(before)
+        );
+    }
+}
 
 fn from_scratch(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("from scratch");
@@ -61,5 +92,5 @@ fn one_event(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, from_scratch, one_event);
+criterion_group!(benches, memory, from_scratch, one_event);
 criterion_main!(benches);

@@ -168,6 +168,32 @@ proptest! {
     }
 
     #[test]
+    fn a_transaction_touches_only_what_differs_afterwards(bytes in bytes()) {
+        let mut source = Source::new(&bytes);
+        let (mut compiler, mut model) = settled(&mut source);
+        let first = model.commits.len();
+        while !source.is_empty() {
+            compiler.handle_input(event(&mut source), Time::default());
+            model.serve(&mut compiler, || None);
+        }
+        for (before, transaction) in &model.commits[first..] {
+            let mut after = before.clone();
+            after.apply(transaction).unwrap();
+            for op in &transaction.ops {
+                let differs = match op {
+                    Op::AddChain(name, _) | Op::DelChain(name) | Op::SetRules(name, _) => {
+                        before.chains.get(name) != after.chains.get(name)
+                    }
+                    Op::AddElements(name, _) | Op::AddSet(name, _) | Op::DelElements(name, _) | Op::DelSet(name) => {
+                        before.sets.get(name) != after.sets.get(name)
+                    }
+                };
+                prop_assert!(differs, "{} in\n{}", op, transaction);
+            }
+        }
+    }
+
+    #[test]
     fn the_same_input_twice_changes_nothing_the_second_time(bytes in bytes()) {
         let mut source = Source::new(&bytes);
         let (mut compiler, mut model) = settled(&mut source);
