@@ -18,6 +18,7 @@ mod compile;
 mod compiler;
 mod config;
 pub mod eval;
+pub mod explain;
 pub mod frame;
 mod index;
 mod input;

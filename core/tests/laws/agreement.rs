@@ -89,7 +89,7 @@ fn end(source: &mut Source<'_>, objects: &[Object]) -> (Mac, Vec<IpAddr>) {
 }
 
 /// A random frame between two ends.
-fn frame(source: &mut Source<'_>, objects: &[Object]) -> FrameSpec {
+pub(crate) fn frame(source: &mut Source<'_>, objects: &[Object]) -> FrameSpec {
     let (sender, sender_addresses) = end(source, objects);
     let (receiver, receiver_addresses) = end(source, objects);
     let from = *source.pick(&sender_addresses);
@@ -126,7 +126,7 @@ fn evaluated(ruleset: &Ruleset, from: Option<u32>, to: u32, bytes: &[u8]) -> (bo
 }
 
 /// A random world as its latest objects, without those that would leave a port's owner open.
-fn world(source: &mut Source<'_>, config: &Config) -> Vec<Object> {
+pub(crate) fn world(source: &mut Source<'_>, config: &Config) -> Vec<Object> {
     let mut latest: BTreeMap<ObjectId, Object> = BTreeMap::new();
     for object in worlds::populated(source).into_iter().flat_map(|(_, objects)| objects) {
         latest.insert(object.id(), object);
@@ -162,7 +162,7 @@ fn distinct_macs(source: &mut Source<'_>, objects: &mut [Object]) {
 }
 
 /// Random bytes from a seed (`SplitMix64`: the same everywhere).
-fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
+pub(crate) fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -10,6 +10,7 @@
 )]
 
 mod agreement;
+mod explanation;
 mod oracle;
 mod source;
 mod worlds;
