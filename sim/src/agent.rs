@@ -9,6 +9,7 @@ use policy_core::{Compiler, Config, Input, Kernel, Outcome, Time, Transaction, p
 
 /// A compiler and its kernel.
 pub struct Agent<K> {
+    config: Config,
     compiler: Compiler,
     kernel: K,
     started: Instant,
@@ -26,7 +27,8 @@ pub struct Reaction {
 impl<K: Kernel> Agent<K> {
     /// An agent that has heard of nothing yet.
     pub fn new(node: &str, kernel: K) -> Self {
-        Self { compiler: Compiler::new(&Config::new(node)), kernel, started: Instant::now() }
+        let config = Config::new(node);
+        Self { compiler: Compiler::new(&config), config, kernel, started: Instant::now() }
     }
 
     /// Feeds one event, and serves the compiler until it wants nothing more.
@@ -51,6 +53,16 @@ impl<K: Kernel> Agent<K> {
             }
         }
         Ok(reaction)
+    }
+
+    /// The agent ends, and starts again knowing nothing; the kernel's table stays as it is.
+    pub fn restart(&mut self) {
+        self.compiler = Compiler::new(&self.config);
+    }
+
+    /// The kernel, for those who change it behind the agent's back.
+    pub const fn kernel_mut(&mut self) -> &mut K {
+        &mut self.kernel
     }
 
     /// The ports that the compiler knows.

@@ -9,6 +9,7 @@ use core::fmt;
 use core::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use policy_core::ruleset::TABLE;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor, value::SeqAccessDeserializer};
@@ -88,12 +89,60 @@ pub struct Step {
     #[serde(default)]
     #[schemars(with = "Vec<Relabel>")]
     pub label: Vec<Spanned<Relabel>>,
+    /// What somebody does to the agent's table behind its back.
+    #[serde(default)]
+    pub tamper: Option<Tampering>,
+    /// The agent ends, starts, or both.
+    #[serde(default)]
+    pub agent: Option<AgentOrder>,
     /// What passes afterwards.
     pub expect: Expect,
     /// Exactly these problems are reported by the step, in any order, as `OBJECT: FIELD PATH: REASON`. None, when
     /// absent.
     #[serde(default)]
     pub reports: Option<Vec<String>>,
+}
+
+/// What somebody does to the agent's table behind its back; the agent, if it runs, repairs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tampering {
+    /// The table is deleted.
+    DeleteTable,
+    /// All rules are deleted; chains, maps and sets stay.
+    FlushTable,
+}
+
+impl Tampering {
+    /// The arguments with which `nft` does it.
+    pub fn nft(self) -> String {
+        match self {
+            Self::DeleteTable => format!("delete table bridge {TABLE}"),
+            Self::FlushTable => format!("flush table bridge {TABLE}"),
+        }
+    }
+}
+
+/// What happens to the agent. What is enforced stays as it is while it is away; objects, wires and the table may
+/// change meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentOrder {
+    /// It ends and starts again.
+    Restart,
+    /// It starts again.
+    Start,
+    /// It ends.
+    Stop,
+}
+
+/// A part of an [`AgentOrder`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AgentChange {
+    /// It starts, and lists everything.
+    Start,
+    /// It ends.
+    Stop,
 }
 
 /// Names an object.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use driver_kube::identify;
 use policy_core::Input;
-use policy_core::model::{Kind, Object, ObjectId, Pod};
+use policy_core::model::{Kind, Object, ObjectId};
 use serde_json::json;
 use serde_saphyr::Spanned;
 
@@ -16,7 +16,10 @@ use crate::claim::Crowd;
 use crate::cluster::{Cluster, ClusterError, Written};
 use crate::plan::{Segments, Station, StationId, host_station};
 use crate::probe::Probe;
-use crate::scenario::{Expect, Patch, Place, Relabel, Scenario, ScenarioError, Step, Target, Wanted};
+use crate::scenario::{
+    AgentChange, AgentOrder, Expect, Patch, Place, Relabel, Scenario, ScenarioError, Step, Tampering, Target,
+    Wanted,
+};
 
 /// The start of a scenario or one of its steps, ready to be carried out.
 #[derive(Clone, Debug)]
@@ -38,10 +41,14 @@ pub struct Stage {
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The agent starts or ends.
+    Agent(AgentChange),
     /// A wire is connected.
     Attach(Station),
     /// A wire is cut.
     Detach(Station),
+    /// Somebody changes the agent's table.
+    Tamper(Tampering),
     /// The agent's watch sees something.
     Tell(Input),
 }
@@ -64,7 +71,8 @@ struct Stager<'a> {
     cluster: Cluster,
     segments: Segments,
     hosts: BTreeMap<StationId, Station>,
-    pods: BTreeMap<ObjectId, Pod>,
+    objects: BTreeMap<ObjectId, Object>,
+    agent_runs: bool,
     stations: BTreeMap<StationId, Station>,
 }
 
@@ -100,7 +108,8 @@ impl<'a> Stager<'a> {
             cluster: Cluster::default(),
             segments: Segments::default(),
             hosts,
-            pods: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            agent_runs: true,
             stations: BTreeMap::new(),
         })
     }
@@ -112,20 +121,15 @@ impl<'a> Stager<'a> {
     /// Hosts and pods are there first, then the agent lists every kind of object once.
     fn start(&mut self, scenario: &Scenario) -> Result<Stage, ScenarioError> {
         let mut draft = Draft::default();
-        let mut objects: BTreeMap<ObjectId, Object> = BTreeMap::new();
         for manifest in &scenario.objects {
             let written =
                 self.cluster.apply(&manifest.value).map_err(|error| self.wrong(manifest, &error))?;
             for written in written {
                 self.remember(&mut draft, &written);
-                objects.insert(written.id, written.converted.object);
             }
         }
         self.rewire(&mut draft).map_err(|reason| self.somewhere(reason))?;
-        for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
-            let of_kind = objects.values().filter(|object| object.id().kind() == kind).cloned().collect();
-            draft.events.push(Event::Tell(Input::Relist { kind, objects: of_kind }));
-        }
+        self.list_everything(&mut draft);
         self.finish("the start", draft, &scenario.expect, scenario.reports.as_deref())
     }
 
@@ -143,9 +147,9 @@ impl<'a> Stager<'a> {
             let deleted = identify(kind, namespace.as_deref(), name).map_err(ClusterError::from);
             let deleted = deleted.and_then(|id| self.cluster.delete(&id).map(|()| id));
             let id = deleted.map_err(|error| self.wrong(target, &error))?;
-            self.pods.remove(&id);
+            self.objects.remove(&id);
             self.rewire(&mut draft).map_err(|reason| self.wrong(target, &reason))?;
-            draft.events.push(Event::Tell(Input::Remove(id)));
+            self.tell(&mut draft, Input::Remove(id));
         }
         for patch in &step.patch {
             let Patch { kind, namespace, name, merge } = &patch.value;
@@ -161,6 +165,11 @@ impl<'a> Stager<'a> {
             let written = written.map_err(|error| self.wrong(label, &error))?;
             self.upsert(&mut draft, written).map_err(|reason| self.wrong(label, &reason))?;
         }
+        draft.events.extend(step.tamper.map(Event::Tamper));
+        if let Some(order) = step.agent {
+            let ordered = self.order(&mut draft, order);
+            ordered.map_err(|reason| self.somewhere(format!("{}: {reason}", step.name)))?;
+        }
         self.finish(&step.name, draft, &step.expect, step.reports.as_deref())
     }
 
@@ -172,11 +181,11 @@ impl<'a> Stager<'a> {
     /// it: the agent reports those.
     fn remember(&mut self, draft: &mut Draft, written: &Written) {
         let Written { id, manifest, converted } = written;
+        self.objects.insert(id.clone(), converted.object.clone());
         match &converted.object {
             Object::Network(network) => self.segments.learn(network, manifest),
-            Object::Pod(pod) => drop(self.pods.insert(id.clone(), pod.clone())),
             Object::Policy(_) => return,
-            Object::Namespace(_) | Object::Port(_) => {}
+            Object::Namespace(_) | Object::Pod(_) | Object::Port(_) => {}
         }
         draft.problems.extend(converted.problems.iter().map(|problem| format!("{id}: {problem}")));
     }
@@ -185,14 +194,53 @@ impl<'a> Stager<'a> {
     fn upsert(&mut self, draft: &mut Draft, written: Written) -> Result<(), String> {
         self.remember(draft, &written);
         self.rewire(draft)?;
-        draft.events.push(Event::Tell(Input::Upsert(written.converted.object)));
+        self.tell(draft, Input::Upsert(written.converted.object));
+        Ok(())
+    }
+
+    /// An agent that is stopped hears nothing.
+    fn tell(&self, draft: &mut Draft, input: Input) {
+        if self.agent_runs {
+            draft.events.push(Event::Tell(input));
+        }
+    }
+
+    /// What an agent does first: it lists every kind of object.
+    fn list_everything(&self, draft: &mut Draft) {
+        for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
+            let objects =
+                self.objects.values().filter(|object| object.id().kind() == kind).cloned().collect();
+            self.tell(draft, Input::Relist { kind, objects });
+        }
+    }
+
+    /// Ends or starts the agent.
+    fn order(&mut self, draft: &mut Draft, order: AgentOrder) -> Result<(), String> {
+        let stops = matches!(order, AgentOrder::Restart | AgentOrder::Stop);
+        if stops != self.agent_runs {
+            let state = if self.agent_runs { "runs already" } else { "does not run" };
+            return Err(format!("agent: {order:?}: it {state}").to_lowercase());
+        }
+        if stops {
+            self.agent_runs = false;
+            draft.events.push(Event::Agent(AgentChange::Stop));
+        }
+        if matches!(order, AgentOrder::Restart | AgentOrder::Start) {
+            self.agent_runs = true;
+            draft.events.push(Event::Agent(AgentChange::Start));
+            self.list_everything(draft);
+        }
         Ok(())
     }
 
     /// Cuts and connects wires until they are as the pods' network status says.
     fn rewire(&mut self, draft: &mut Draft) -> Result<(), String> {
+        let pods = self
+            .objects
+            .values()
+            .filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None });
         let mut stations = self.hosts.clone();
-        for pod in self.pods.values().filter(|pod| pod.node.as_deref() == Some(&self.node)) {
+        for pod in pods.filter(|pod| pod.node.as_deref() == Some(&self.node)) {
             let own = self.segments.stations(pod, &self.node)?;
             stations.extend(own.into_iter().map(|station| (station.id.clone(), station)));
         }

@@ -2,6 +2,8 @@
 
 mod model;
 mod netns;
+mod node_agent;
+mod wiring;
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;

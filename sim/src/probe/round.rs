@@ -106,6 +106,8 @@ pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Resul
         };
         outcomes.insert(probe.clone(), outcome);
     }
+    // The next round listens at the same addresses, so the sockets must be closed by then.
+    listeners.shutdown().await;
     Ok(outcomes)
 }
 
