@@ -118,3 +118,75 @@ fn share_a_bridge(one: &Station, other: &Station) -> bool {
 fn short_name(owner: &str) -> &str {
     owner.rsplit_once('/').map_or(owner, |(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn station(owner: &str, interface: &str, bridge: &str, addresses: &[&str]) -> Station {
+        Station {
+            id: StationId { owner: owner.to_owned(), interface: interface.to_owned() },
+            node: "node-1".to_owned(),
+            bridge: bridge.to_owned(),
+            mac: policy_core::model::Mac([2, 0, 0, 0, 0, 1]),
+            addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
+        }
+    }
+
+    /// Two pods called `web`, one of them on two bridges, a client with IPv6, and a host.
+    fn stations() -> BTreeMap<StationId, Station> {
+        let stations = [
+            station("a/web", "net1", "br-0", &["10.0.0.1/24", "fd10::1/64"]),
+            station("a/web", "net2", "br-1", &["10.1.0.1/24"]),
+            station("b/web", "net1", "br-0", &["10.0.0.2/24"]),
+            station("a/client", "net1", "br-0", &["10.0.0.3/24", "fd10::3/64"]),
+            station("outside", "eth0", "br-1", &["10.1.0.9/24"]),
+        ];
+        stations.into_iter().map(|station| (station.id.clone(), station)).collect()
+    }
+
+    /// The probes that are wanted closed, as text.
+    fn closed(expect: &str) -> Result<Vec<String>, String> {
+        let expect: Expect = serde_saphyr::from_str(expect).expect("the test's YAML");
+        let stations = stations();
+        let crowd = Crowd::new(&stations, &[ProbeKind::Arp, ProbeKind::Tcp(80)]);
+        let wanted = crowd.wanted(&expect).map_err(|(_, reason)| reason)?;
+        let closed = wanted.iter().filter(|(_, wanted)| **wanted == Wanted::Closed);
+        Ok(closed.map(|(probe, _)| probe.to_string()).collect())
+    }
+
+    #[test]
+    fn only_stations_that_share_a_bridge_and_a_family_are_probed() {
+        let stations = stations();
+        let crowd = Crowd::new(&stations, &[ProbeKind::Arp, ProbeKind::Tcp(80)]);
+        let over = |family| crowd.probes.iter().filter(|probe| probe.family == family).count();
+        // Three stations on one bridge and two on the other, both ways, with two kinds of probes.
+        assert_eq!(over(Family::Ipv4), (6 + 2) * 2);
+        // Two stations have IPv6 on one bridge; nobody asks for ARP there.
+        assert_eq!(over(Family::Ipv6), 2);
+    }
+
+    #[test]
+    fn exceptions_are_read_after_what_contradicts_the_rest() {
+        let expect =
+            "{closed: [{from: '*', to: a/web, family: ipv4, via: [arp]}], open: [{from: client, to: '*'}]}";
+        let left = ["b/web@net1 -> a/web@net1 arp over ipv4", "outside@eth0 -> a/web@net2 arp over ipv4"];
+        assert_eq!(closed(expect).expect("a good claim"), left);
+        let expect = "{otherwise: closed, open: [{from: '*', to: '*'}], closed: [{from: client, to: a/web, via: [arp]}]}";
+        assert_eq!(closed(expect).expect("a good claim"), ["a/client@net1 -> a/web@net1 arp over ipv4"]);
+    }
+
+    #[test]
+    fn an_interface_narrows_a_name() {
+        let expect = "{closed: [{from: '*', to: a/web@net2, via: [arp]}]}";
+        assert_eq!(closed(expect).expect("a good claim"), ["outside@eth0 -> a/web@net2 arp over ipv4"]);
+    }
+
+    #[test_case("web" => "to: \"web\" may be each of a/web, b/web: write the namespace"; "two of that name")]
+    #[test_case("c/web" => "to: \"c/web\" is not on a bridge of this node; there are: a/client, a/web, b/web, outside"; "nobody")]
+    #[test_case("client@net7" => "to: \"client@net7\" is not on a bridge of this node; there are: a/client, a/web, b/web, outside"; "no such interface")]
+    fn a_name_that_is_not_one_station_owner_is_refused(name: &str) -> String {
+        closed(&format!("{{closed: [{{from: '*', to: '{name}'}}]}}")).expect_err("a bad name")
+    }
+}

@@ -98,7 +98,11 @@ struct Listing(BTreeMap<String, String>);
 impl Listing {
     fn parse(output: &Output, ports: &BTreeMap<String, u32>) -> Result<Self> {
         ensure!(output.status.success(), "nft cannot list it: {}", String::from_utf8_lossy(&output.stderr));
-        let listing: Value = serde_json::from_slice(&output.stdout).context("nft's listing is not JSON")?;
+        let listing = serde_json::from_slice(&output.stdout).context("nft's listing is not JSON")?;
+        Self::read(&listing, ports)
+    }
+
+    fn read(listing: &Value, ports: &BTreeMap<String, u32>) -> Result<Self> {
         let objects = listing.get("nftables").and_then(Value::as_array).context("there is no list in it")?;
         let mut held = BTreeMap::new();
         let mut rules: BTreeMap<String, u32> = BTreeMap::new();
@@ -164,5 +168,54 @@ fn normal(value: &Value, ports: &BTreeMap<String, u32>) -> Value {
             ports.get(text).map_or_else(|| value.clone(), |index| Value::from(index.to_string()))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use test_case::test_case;
+
+    /// A listing with one set, one map and two rules.
+    fn listing() -> Value {
+        json!({ "nftables": [
+            { "metainfo": { "version": "1.0.6" } },
+            { "table": { "family": "bridge", "name": TABLE, "handle": 1 } },
+            { "set": { "family": "bridge", "name": "peers", "handle": 2, "type": "ipv4_addr", "elem": ["10.0.0.1", "10.0.0.2"] } },
+            { "set": { "family": "bridge", "name": "flows", "handle": 3, "flags": ["timeout"], "elem": [] } },
+            { "map": { "family": "bridge", "name": "ports", "handle": 4, "elem": [["5", { "accept": null }]] } },
+            { "rule": { "chain": "c", "handle": 5, "expr": [{ "counter": { "packets": 0, "bytes": 0 } }] } },
+            { "rule": { "chain": "c", "handle": 6, "expr": [{ "drop": null }] } },
+        ]})
+    }
+
+    fn differences(held: &Value, ports: &BTreeMap<String, u32>) -> Vec<String> {
+        let meant = Listing::read(&listing(), &BTreeMap::new()).expect("a listing");
+        let differences = meant.differences(&Listing::read(held, ports).expect("a listing"));
+        let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+        differences.into_iter().map(first_line).collect()
+    }
+
+    #[test_case("/nftables/2/set/handle", json!(99); "handles")]
+    #[test_case("/nftables/2/set/elem", json!(["10.0.0.2", "10.0.0.1"]); "the order of elements")]
+    #[test_case("/nftables/3/set/elem", json!([{ "elem": { "val": "10.0.0.9", "expires": 5 } }]); "what packets have put into a set")]
+    #[test_case("/nftables/4/map/elem/0/0", json!("veth5"); "a port's name")]
+    #[test_case("/nftables/5/rule/expr/0/counter/packets", json!(7); "counts")]
+    fn what_differs_between_two_moments_does_not_count(place: &str, value: Value) {
+        let mut held = listing();
+        *held.pointer_mut(place).expect("it is there") = value;
+        assert_eq!(differences(&held, &BTreeMap::from([("veth5".to_owned(), 5)])), Vec::<String>::new());
+    }
+
+    #[test_case("/nftables/2/set/elem", json!(["10.0.0.1"]) => vec!["set peers of the kernel's listing is not what was meant"]; "a missing element")]
+    #[test_case("/nftables/2/set/type", json!("ipv6_addr") => vec!["set peers of the kernel's listing is not what was meant"]; "another type")]
+    #[test_case("/nftables/4/map/elem/0/1", json!({ "drop": null }) => vec!["map ports of the kernel's listing is not what was meant"]; "another verdict")]
+    #[test_case("/nftables/6/rule/expr/0", json!({ "accept": null }) => vec!["rule 2 of chain c of the kernel's listing is not what was meant"]; "another rule")]
+    #[test_case("/nftables/6/rule/chain", json!("d") => vec!["rule 1 of chain d of the kernel's listing is not what was meant", "rule 2 of chain c of the kernel's listing is not what was meant"]; "a rule elsewhere")]
+    fn what_differs_in_meaning_is_named(place: &str, value: Value) -> Vec<String> {
+        let mut held = listing();
+        *held.pointer_mut(place).expect("it is there") = value;
+        differences(&held, &BTreeMap::new())
     }
 }

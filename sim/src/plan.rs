@@ -192,3 +192,77 @@ fn subnets(manifest: &Value) -> Vec<IpNet> {
         .map(|net: IpNet| net.trunc())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use policy_core::model::{BridgeNetwork, Labels};
+    use serde_json::json;
+    use test_case::test_case;
+
+    fn name() -> NamespacedName {
+        NamespacedName::new("shop", "data")
+    }
+
+    fn segments(vlan: Option<u16>, config: &str) -> Segments {
+        let bridge = BridgeNetwork { bridge: "br-data".into(), vlan, dhcp: false, guard: None };
+        let network = Network { id: name(), config: NetworkConfig::Bridge(bridge) };
+        let mut segments = Segments::default();
+        segments.learn(&network, &json!({ "spec": { "config": config } }));
+        segments
+    }
+
+    fn pod(mac: Option<Mac>, addresses: &[&str]) -> Pod {
+        let addresses = addresses.iter().map(|text| text.parse().expect("an address")).collect();
+        let attachment = Attachment { network: name(), interface: "".into(), mac, addresses };
+        Pod {
+            id: NamespacedName::new("shop", "web"),
+            labels: Labels::default(),
+            node: None,
+            attachments: vec![attachment],
+            ports: Vec::new(),
+        }
+    }
+
+    fn only(segments: &Segments, pod: &Pod) -> Station {
+        segments.stations(pod, "node-1").expect("it can be built").remove(0)
+    }
+
+    #[test_case(r#"{"ipam": {"subnet": "10.10.0.0/16"}}"# => "10.10.1.2/16"; "subnet")]
+    #[test_case(r#"{"ipam": {"ranges": [[{"subnet": "10.9.0.0/16"}], [{"subnet": "10.10.0.0/20"}]]}}"# => "10.10.1.2/20"; "ranges")]
+    #[test_case(r#"{"plugins": [{"ipam": {"addresses": [{"address": "10.10.1.2/26"}]}}]}"# => "10.10.1.2/26"; "address in a list of plugins")]
+    #[test_case(r#"{"ipam": {"subnet": "10.11.0.0/16"}}"# => "10.10.1.2/24"; "another subnet")]
+    #[test_case("not JSON" => "10.10.1.2/24"; "no configuration")]
+    fn the_prefix_length_is_that_of_the_networks_address_management(config: &str) -> String {
+        only(&segments(None, config), &pod(None, &["10.10.1.2"])).addresses[0].to_string()
+    }
+
+    #[test]
+    fn what_the_status_leaves_out_is_always_made_up_alike() {
+        let segments = segments(None, "");
+        let station = only(&segments, &pod(None, &[]));
+        assert_eq!(station.id.to_string(), "shop/web@net1");
+        assert_eq!(station.mac.0[0], 0x02, "locally administered, and not for a group");
+        assert_eq!(station, only(&segments, &pod(None, &[])));
+        assert_eq!(station.address(Family::Ipv6), Some(station.mac.link_local().into()));
+        assert_eq!(station.address(Family::Ipv4), None);
+    }
+
+    #[test]
+    fn a_port_has_a_name_that_the_kernel_takes() {
+        let station = only(&segments(None, ""), &pod(None, &[]));
+        assert!(station.port_name().len() <= 15, "{}", station.port_name());
+    }
+
+    #[test]
+    fn a_vlan_is_refused_by_name() {
+        let error = segments(Some(7), "").stations(&pod(None, &[]), "node-1").expect_err("not yet");
+        assert_eq!(error, "shop/data: the harness cannot build VLAN 7 yet");
+    }
+
+    #[test]
+    fn a_network_that_nobody_knows_has_no_wires() {
+        let stations = Segments::default().stations(&pod(None, &[]), "node-1").expect("nothing is built");
+        assert_eq!(stations, Vec::new());
+    }
+}

@@ -1,7 +1,8 @@
 //! The programs that the harness runs, and what to install when one is missing.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// `ping` of iputils.
 pub const PING: &str = "ping";
@@ -13,13 +14,22 @@ pub const NFT: &str = "nft";
 /// Each program with its Debian package.
 const PACKAGES: [(&str, &str); 3] = [(ARPING, "iputils-arping"), (NFT, "nftables"), (PING, "iputils-ping")];
 
-/// Programs are missing.
+/// Why the programs cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{} {} not installed: run sudo apt-get install --yes {}", .programs.join(" and "),
-        if .programs.len() == 1 { "is" } else { "are" }, .packages.join(" "))]
-pub struct MissingPrograms {
-    programs: Vec<&'static str>,
-    packages: Vec<&'static str>,
+#[non_exhaustive]
+pub enum ProgramsError {
+    /// There is another `arping`, with other options (Debian's package `arping`).
+    #[error("{} is not the arping of iputils: run sudo apt-get install --yes iputils-arping", .0.display())]
+    ForeignArping(PathBuf),
+    /// Some are not there.
+    #[error("{} {} not installed: run sudo apt-get install --yes {}", .programs.join(" and "),
+            if .programs.len() == 1 { "is" } else { "are" }, .packages.join(" "))]
+    Missing {
+        /// Their names.
+        programs: Vec<&'static str>,
+        /// Their Debian packages.
+        packages: Vec<&'static str>,
+    },
 }
 
 /// Where `program` is: on the search path, or where Debian keeps programs of the administrator.
@@ -34,8 +44,20 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Whether everything that the netns arm runs is installed.
-pub fn check() -> Result<(), MissingPrograms> {
+pub fn check() -> Result<(), ProgramsError> {
     let missing = PACKAGES.iter().filter(|(program, _)| find(program).is_none());
     let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
-    if programs.is_empty() { Ok(()) } else { Err(MissingPrograms { programs, packages }) }
+    if !programs.is_empty() {
+        return Err(ProgramsError::Missing { programs, packages });
+    }
+    match find(ARPING) {
+        Some(arping) if !is_of_iputils(&arping) => Err(ProgramsError::ForeignArping(arping)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a program says that it is part of iputils.
+fn is_of_iputils(program: &Path) -> bool {
+    let version = Command::new(program).arg("-V").stdin(Stdio::null()).output();
+    version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("iputils"))
 }

@@ -110,3 +110,73 @@ pub fn run<'a>(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::StationId;
+    use crate::probe::{Family, ProbeKind};
+    use test_case::test_case;
+
+    fn probe() -> Probe {
+        let id = |owner: &str| StationId { owner: owner.to_owned(), interface: "net1".to_owned() };
+        Probe { kind: ProbeKind::Icmp, family: Family::Ipv4, from: id("a"), to: id("b") }
+    }
+
+    fn stage(wanted: Wanted, reports: &[&str]) -> Stage {
+        Stage {
+            name: "a step".to_owned(),
+            events: Vec::new(),
+            stations: BTreeMap::new(),
+            wanted: BTreeMap::from([(probe(), wanted)]),
+            reports_wanted: reports.iter().map(|report| (*report).to_owned()).collect(),
+            reports_read: Vec::new(),
+        }
+    }
+
+    fn played(outcome: Outcome, predicted: Option<Outcome>, reports: &[&str]) -> Played {
+        Played {
+            outcomes: BTreeMap::from([(probe(), outcome)]),
+            predicted: predicted.map(|outcome| BTreeMap::from([(probe(), outcome)])),
+            reports: reports.iter().map(|report| (*report).to_owned()).collect(),
+            ..Played::default()
+        }
+    }
+
+    #[test_case(Wanted::Open, Outcome::Open, None => true; "open as wanted")]
+    #[test_case(Wanted::Closed, Outcome::Closed, Some(Outcome::Closed) => true; "closed as wanted and predicted")]
+    #[test_case(Wanted::Open, Outcome::Closed, None => false; "closed although wanted open")]
+    #[test_case(Wanted::Closed, Outcome::Open, Some(Outcome::Closed) => false; "open although wanted closed")]
+    #[test_case(Wanted::Open, Outcome::OneWay, None => false; "one way is not open")]
+    #[test_case(Wanted::Closed, Outcome::OneWay, None => false; "one way is not closed")]
+    #[test_case(Wanted::Open, Outcome::Open, Some(Outcome::Closed) => false; "the evaluator disagrees")]
+    fn packets_expectation_and_evaluator_must_agree(
+        wanted: Wanted,
+        got: Outcome,
+        predicted: Option<Outcome>,
+    ) -> bool {
+        Verdict::of(&stage(wanted, &[]), &played(got, predicted, &[])).is_good()
+    }
+
+    #[test]
+    fn a_probe_without_outcome_is_a_mismatch() {
+        let verdict = Verdict::of(&stage(Wanted::Closed, &[]), &Played::default());
+        assert_eq!(verdict.mismatches.len(), 1);
+    }
+
+    #[test]
+    fn reports_must_be_exactly_those_that_are_wanted() {
+        let played = played(Outcome::Open, None, &["b", "c"]);
+        let verdict = Verdict::of(&stage(Wanted::Open, &["a", "b"]), &played);
+        assert_eq!(
+            (verdict.reports_missing, verdict.reports_unexpected),
+            (vec!["a".to_owned()], vec!["c".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_complaint_is_enough_to_fail() {
+        let played = Played { complaints: vec!["wrong".to_owned()], ..played(Outcome::Open, None, &[]) };
+        assert!(!Verdict::of(&stage(Wanted::Open, &[]), &played).is_good());
+    }
+}

@@ -277,3 +277,83 @@ impl<'a> Stager<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two pods on one bridge, one of them on another node, and two steps.
+    const SCENARIO: &str = r#"
+description: a test
+objects:
+  - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+  - apiVersion: k8s.cni.cncf.io/v1
+    kind: NetworkAttachmentDefinition
+    metadata: {name: data, namespace: shop}
+    spec: {config: '{"type": "bridge", "bridge": "br0"}'}
+  - &far
+    apiVersion: v1
+    kind: Pod
+    metadata:
+      name: far
+      namespace: shop
+      annotations: {k8s.v1.cni.cncf.io/network-status: '[{"name": "shop/data", "ips": ["10.0.0.1"]}]'}
+    spec: {nodeName: node-2}
+steps:
+  - name: a pod appears
+    apply:
+      - apiVersion: v1
+        kind: Pod
+        metadata:
+          name: near
+          namespace: shop
+          annotations: {k8s.v1.cni.cncf.io/network-status: '[{"name": "shop/data", "ips": ["10.0.0.2"]}]'}
+        spec: {nodeName: node-1}
+    expect: {}
+  - name: its network is deleted
+    delete: [{kind: NetworkAttachmentDefinition, namespace: shop, name: data}]
+    agent: stop
+    expect: {}
+  - name: it is deleted
+    delete: [{kind: Pod, namespace: shop, name: near}]
+    expect: {}
+"#;
+
+    /// What happens in each stage, shortened.
+    fn events(text: &str) -> Result<Vec<Vec<String>>, ScenarioError> {
+        let file = Path::new("test.yaml");
+        let scenario = Scenario::parse(file, text)?;
+        let short = |event: &Event| match event {
+            Event::Agent(change) => format!("agent {change:?}"),
+            Event::Attach(station) => format!("attach {}", station.id),
+            Event::Detach(station) => format!("detach {}", station.id),
+            Event::Tamper(tampering) => format!("tamper {tampering:?}"),
+            Event::Tell(Input::Relist { kind, objects }) => format!("list {} {kind:?}", objects.len()),
+            Event::Tell(Input::Upsert(object)) => format!("upsert {}", object.id()),
+            Event::Tell(Input::Remove(id)) => format!("remove {id}"),
+            Event::Tell(other) => format!("{other:?}"),
+        };
+        let stages = stages(file, &scenario)?;
+        Ok(stages.iter().map(|stage| stage.events.iter().map(short).collect()).collect())
+    }
+
+    #[test]
+    fn wires_come_before_the_status_and_stay_without_their_network() {
+        let events = events(SCENARIO).expect("a good scenario");
+        let wanted: [&[&str]; 4] = [
+            &["list 1 Namespace", "list 1 Network", "list 1 Pod", "list 0 Policy"],
+            &["attach shop/near@net1", "upsert pod shop/near"],
+            &["remove network shop/data", "agent Stop"],
+            // An agent that is stopped hears nothing.
+            &["detach shop/near@net1"],
+        ];
+        assert_eq!(events, wanted);
+    }
+
+    #[test]
+    fn an_agent_that_runs_cannot_be_started() {
+        let text = SCENARIO.replace("agent: stop", "agent: start");
+        let error = events(&text).expect_err("it runs");
+        assert_eq!(error.to_string(), "test.yaml: its network is deleted: agent: start: it runs already");
+    }
+}

@@ -132,3 +132,66 @@ fn conversation(kind: ProbeKind, from: &End, to: &End) -> Vec<(Way, Payload)> {
         ],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Family;
+    use policy_core::ruleset::{BaseChain, Chain, ChainName, ChainSpec, Datum, Expr, Field, Rule, Verdict};
+    use test_case::test_case;
+
+    /// A ruleset that drops, at `hook`, the frames with `value` in `field`.
+    fn dropping(hook: Hook, field: Field, value: Datum) -> Ruleset {
+        let base = Some(BaseChain { hook, priority: -200, drop_by_default: false });
+        let rule = Rule {
+            exprs: vec![Expr::is(field, value), Expr::Verdict(Verdict::Drop)],
+            comment: String::new(),
+        };
+        let chain = Chain { spec: ChainSpec { base, comment: String::new() }, rules: vec![rule] };
+        Ruleset { chains: BTreeMap::from([(ChainName::new("c"), chain)]), ..Ruleset::default() }
+    }
+
+    fn outcome(ruleset: &Ruleset, kind: ProbeKind) -> Option<Outcome> {
+        let station = |owner: &str, last: u8| Station {
+            id: StationId { owner: owner.to_owned(), interface: "net1".to_owned() },
+            node: "node-1".to_owned(),
+            bridge: "br-0".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, last]),
+            addresses: vec![format!("10.0.0.{last}/24").parse().expect("an address")],
+        };
+        let (from, to) = (station("one", 1), station("two", 2));
+        let probe = Probe { kind, family: Family::Ipv4, from: from.id.clone(), to: to.id.clone() };
+        let ports = BTreeMap::from([(from.id.clone(), 1), (to.id.clone(), 2)]);
+        let stations = BTreeMap::from([(from.id.clone(), from), (to.id.clone(), to)]);
+        Bridge { ruleset, stations: &stations, ports: &ports }.outcome(&probe)
+    }
+
+    #[test_case(ProbeKind::Arp; "arp")]
+    #[test_case(ProbeKind::Icmp; "icmp")]
+    #[test_case(ProbeKind::Tcp(80); "tcp")]
+    #[test_case(ProbeKind::Udp(53); "udp")]
+    fn a_probe_is_judged_by_both_ports_in_both_directions(kind: ProbeKind) {
+        let (sender, receiver) = (Datum::Index(1), Datum::Index(2));
+        assert_eq!(outcome(&Ruleset::default(), kind), Some(Outcome::Open));
+        let cases = [
+            (Hook::Prerouting, Field::InputPort, sender, Outcome::Closed),
+            (Hook::Forward, Field::OutputPort, receiver, Outcome::Closed),
+            (Hook::Prerouting, Field::InputPort, receiver, Outcome::OneWay),
+            (Hook::Forward, Field::OutputPort, sender, Outcome::OneWay),
+            // The node itself sends nothing.
+            (Hook::Output, Field::OutputPort, receiver, Outcome::Open),
+        ];
+        for (hook, field, port, wanted) in cases {
+            assert_eq!(outcome(&dropping(hook, field, port), kind), Some(wanted), "{hook} {field} {port}");
+        }
+    }
+
+    #[test]
+    fn the_ports_of_a_conversation_are_those_of_the_probe() {
+        let dropping = dropping(Hook::Forward, Field::DestinationPort, Datum::Port(80));
+        // Other protocols have no ports, or others.
+        assert_eq!(outcome(&dropping, ProbeKind::Tcp(80)), Some(Outcome::Closed));
+        assert_eq!(outcome(&dropping, ProbeKind::Tcp(81)), Some(Outcome::Open));
+        assert_eq!(outcome(&dropping, ProbeKind::Udp(80)), Some(Outcome::Closed));
+    }
+}

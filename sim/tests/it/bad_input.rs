@@ -110,6 +110,20 @@ fn missing_programs_are_named_with_the_command_that_installs_them() {
     assert_eq!(run.out, "");
 }
 
+#[test]
+fn another_arping_is_refused() {
+    let file = TemporaryFile::new("foreign.yaml", GOOD);
+    let directory = std::env::temp_dir().join(format!("sim-test-{}-bin", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("the temporary directory can be written to");
+    std::os::unix::fs::symlink("/bin/true", directory.join("arping")).expect("the directory is new");
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").expect("there is a search path"));
+    let run = ended(sim(["run"]).arg(file.path()).env("PATH", path));
+    std::fs::remove_dir_all(&directory).expect("it is ours");
+    assert_eq!(run.status, Some(2), "{}{}", run.out, run.err);
+    let sentence = "is not the arping of iputils: run sudo apt-get install --yes iputils-arping\n";
+    assert!(run.err.ends_with(sentence), "{}", run.err);
+}
+
 /// What root without `CAP_SYS_ADMIN` is: root of an ordinary container.
 #[test]
 fn a_missing_privilege_is_named_with_the_way_out() {
