@@ -81,7 +81,8 @@ fn keep(arm: &NetnsArm, parent: &Parent, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "the namespaces stay until you press Enter: {}", arm.namespaces().join(" "))?;
     let user = if parent.in_user_namespace { " --user --preserve-credentials" } else { "" };
     for name in arm.namespaces() {
-        writeln!(out, "  nsenter --target {}{user} --mount --net=/run/netns/{name}", parent.own_id)?;
+        let id = parent.own_id;
+        writeln!(out, "  nsenter --target {id}{user} --mount --net=/proc/{id}/root/run/netns/{name}")?;
     }
     out.flush()?;
     // The sender's end closes only when the parent is gone.

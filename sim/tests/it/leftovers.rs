@@ -15,6 +15,8 @@ struct Kept {
     child: Child,
     errors: ChildStderr,
     isolated: u32,
+    /// The command that enters the node.
+    hint: String,
 }
 
 /// Starts a run that waits, and returns when it does.
@@ -27,7 +29,7 @@ fn kept(file: &TemporaryFile) -> Kept {
     let hint = out.lines().map_while(Result::ok).find(|line| line.contains("nsenter --target"));
     let hint = hint.expect("it says how to enter");
     let isolated = hint.split_whitespace().nth(2).and_then(|id| id.parse().ok()).expect("it names a process");
-    Kept { child, errors, isolated }
+    Kept { child, errors, isolated, hint }
 }
 
 /// Every process of the run holds the standard error stream: it ends when the last of them does.
@@ -43,7 +45,10 @@ fn wait_for_the_last_process(mut errors: ChildStderr) -> String {
 fn a_run_that_is_ended_from_outside_leaves_nothing_behind(signal: Signal, name: &str) {
     let file = TemporaryFile::new(&format!("{name}.yaml"), GOOD);
     let before = host::network();
-    let Kept { mut child, errors, isolated } = kept(&file);
+    let Kept { mut child, errors, isolated, hint } = kept(&file);
+    let look =
+        Command::new("sh").args(["-c", &format!("{hint} nft list tables")]).output().expect("sh is there");
+    assert_eq!(String::from_utf8_lossy(&look.stdout), "table bridge mnp-nft-bridge\n", "{hint}: {look:?}");
     assert!(
         inside(isolated).contains(&"node:node-1".to_owned()),
         "the namespaces are there before the signal"
@@ -63,10 +68,13 @@ fn inside(id: u32) -> Vec<String> {
 }
 
 #[test]
-fn enter_ends_a_kept_run() {
+fn a_kept_run_can_be_entered_and_ends_with_enter() {
     let file = TemporaryFile::new("enter.yaml", GOOD);
     let before = host::network();
-    let Kept { mut child, errors, isolated } = kept(&file);
+    let Kept { mut child, errors, isolated, hint } = kept(&file);
+    let look =
+        Command::new("sh").args(["-c", &format!("{hint} nft list tables")]).output().expect("sh is there");
+    assert_eq!(String::from_utf8_lossy(&look.stdout), "table bridge mnp-nft-bridge\n", "{hint}: {look:?}");
     let mut input = child.stdin.take().expect("it was piped");
     std::io::Write::write_all(&mut input, b"\n").expect("it reads");
     assert!(child.wait().expect("it is our child").success());
