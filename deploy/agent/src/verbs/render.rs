@@ -1,0 +1,62 @@
+//! `render`: the ruleset of a node.
+
+use alloc::collections::BTreeSet;
+
+use anyhow::Result;
+use clap::Args;
+use policy_core::ruleset::Ruleset;
+use serde::Serialize;
+
+use super::json;
+use crate::Answer;
+use crate::cli::{Form, Settings, Source};
+use crate::manifests::Manifests;
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "There is no kernel here, so no port is known: attachments are found by their MAC, as the agent
+does until it has seen their ports.
+
+Examples:
+  mnp-nft-bridge render -f manifests/ --node worker-1
+  mnp-nft-bridge render -f manifests/ --node worker-1 | nft -c -f -
+  kubectl get pods,namespaces,net-attach-def,multi-networkpolicies -A -o yaml |
+    mnp-nft-bridge render -f - --node worker-1"
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    settings: Settings,
+    /// The node, as in the pods' spec.nodeName.
+    #[arg(long, value_name = "NAME")]
+    node: String,
+}
+
+/// The answer as JSON.
+#[derive(Serialize)]
+struct Rendered<'a> {
+    node: &'a str,
+    ruleset: &'a Ruleset,
+}
+
+/// Answers.
+pub(crate) fn run(arguments: &Arguments, form: Form) -> Result<Answer> {
+    let manifests = Manifests::load_all(&arguments.source)?;
+    let node = arguments.node.as_str();
+    let (compiler, reports) = manifests.tell(&arguments.settings.config(node));
+    let ruleset = compiler.desired();
+    let mut remarks = manifests.remarks(&reports);
+    let nodes: BTreeSet<&str> = compiler.world().pods().filter_map(|pod| pod.node.as_deref()).collect();
+    if !nodes.contains(node) {
+        let known = nodes.into_iter().collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        remarks.push(format!("no pod is bound to node {node:?}; nodes with pods: {known}"));
+    }
+    let text = match form {
+        Form::Json => json(&Rendered { node, ruleset })?,
+        Form::Text => ruleset.to_string(),
+    };
+    Ok(Answer { text, remarks, ..Answer::default() })
+}
