@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::vm::Series;
+
 /// The one door to every tool of the project.
 #[derive(Debug, Parser)]
 #[command(
@@ -55,6 +57,14 @@ pub(crate) enum Verb {
         Stops at the first step that fails. As root it installs missing Debian packages; otherwise it prints the \
         apt-get line and stops.")]
     Test,
+    /// Run scenarios with packets on Debian's kernels, in a virtual machine.
+    #[command(after_help = "Examples:\n  \
+        cargo ci vm                                   all scenarios, on each series of kernels\n  \
+        cargo ci vm --kernel 6.12 FILE                one scenario, on the newest kernel of one series\n  \
+        cargo ci vm --kernel 6.1 -- nft --version     any command\n\n\
+        Needs no KVM. Kernels are downloaded as Debian packages, unpacked into target/vm and stay there; remove that \
+        directory to get newer ones.")]
+    Vm(Vm),
 }
 
 /// Options of `bench`.
@@ -92,6 +102,35 @@ pub(crate) struct Packages {
     /// Print the names of the missing packages on one line and change nothing.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// Options of `vm`.
+#[derive(Args, Debug)]
+pub(crate) struct Vm {
+    /// Scenario files; all of them when there are none.
+    #[arg(conflicts_with = "command")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Series of kernels, such as 6.1,6.12 [default: both].
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) kernel: Vec<Series>,
+    /// How connections are followed: auto, conntrack or sets.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Start from a saved machine that has booted already; it is saved when there is none.
+    #[arg(long)]
+    pub(crate) snapshot: bool,
+    /// How many times longer than on this machine a probe may take.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) patience: u32,
+    /// Run what is built with optimization.
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// End a machine after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub(crate) limit: u64,
+    /// A command to run instead of scenarios.
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod spdx;
 mod steps;
 mod toolchain;
 mod verbs;
+mod vm;
 
 use std::io::Write as _;
 use std::process::ExitCode;

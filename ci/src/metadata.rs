@@ -16,6 +16,9 @@ pub(crate) struct Metadata {
     pub(crate) workspace_members: Vec<String>,
     /// The graph of resolved dependencies, when it was asked for.
     pub(crate) resolve: Option<Resolve>,
+    /// Where cargo builds.
+    #[serde(default)]
+    pub(crate) target_directory: PathBuf,
 }
 
 /// One package.

@@ -1,4 +1,4 @@
-//! The Debian packages that the demo and the tests need, by what they bring.
+//! The Debian packages that the demo, the tests and the virtual machine need, by what they bring.
 //!
 //! A package counts as installed when what it brings is there, so other distributions work as long as that
 //! exists. Two packages bring a program of the same name (`ping`, `arping`); the right one says `iputils` in its version.
@@ -32,15 +32,23 @@ enum Brings {
     ProgramBy(&'static str, &'static str),
 }
 
-/// What a package is needed for; whoever runs the tests needs those of the demo too.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// What a package is needed for; the tests and the virtual machine need those of the demo too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
     Demo,
     Tests,
+    Vm,
 }
 
-/// Everything the demo and the tests use besides Rust. A new need is a new row.
-const NEEDED: [Needed; 6] = [
+impl Purpose {
+    /// Whether whatever is needed for `other` is needed for this.
+    fn includes(self, other: Self) -> bool {
+        self == other || other == Self::Demo
+    }
+}
+
+/// Everything the demo, the tests and the virtual machine use besides Rust. A new need is a new row.
+const NEEDED: [Needed; 12] = [
     Needed { package: "nftables", brings: Brings::Program("nft"), by: Purpose::Demo },
     Needed { package: "iproute2", brings: Brings::Program("ip"), by: Purpose::Demo },
     Needed { package: "iputils-ping", brings: Brings::ProgramBy("ping", "iputils"), by: Purpose::Demo },
@@ -49,6 +57,12 @@ const NEEDED: [Needed; 6] = [
     Needed { package: "netbase", brings: Brings::File("/etc/protocols"), by: Purpose::Demo },
     // For bindgen, with which `rustables` (the independent reader in the harness's tests) is built.
     Needed { package: "libclang1", brings: Brings::Library("libclang"), by: Purpose::Tests },
+    Needed { package: "qemu-system-x86", brings: Brings::Program("qemu-system-x86_64"), by: Purpose::Vm },
+    Needed { package: "busybox-static", brings: Brings::Program("busybox"), by: Purpose::Vm },
+    Needed { package: "kmod", brings: Brings::Program("depmod"), by: Purpose::Vm },
+    Needed { package: "util-linux", brings: Brings::Program("setpriv"), by: Purpose::Vm },
+    Needed { package: "xz-utils", brings: Brings::Program("xz"), by: Purpose::Vm },
+    Needed { package: "zstd", brings: Brings::Program("zstd"), by: Purpose::Vm },
 ];
 
 /// The packages missing for `purpose`, sorted.
@@ -91,7 +105,7 @@ fn instruction(packages: &[&str]) -> String {
 fn select(purpose: Purpose, is_wanted: impl Fn(&Needed) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<_> = NEEDED
         .iter()
-        .filter(|needed| needed.by <= purpose && is_wanted(needed))
+        .filter(|needed| purpose.includes(needed.by) && is_wanted(needed))
         .map(|needed| needed.package)
         .collect();
     packages.sort_unstable();
@@ -178,6 +192,9 @@ mod tests {
         assert_eq!(demo, ["iproute2", "iputils-arping", "iputils-ping", "netbase", "nftables"]);
         assert!(demo.iter().all(|package| tests.contains(package)));
         assert!(tests.contains(&"libclang1"));
+        let vm = select(Purpose::Vm, |_| true);
+        assert!(demo.iter().all(|package| vm.contains(package)));
+        assert!(vm.contains(&"qemu-system-x86") && !tests.contains(&"qemu-system-x86"));
     }
 
     #[test]

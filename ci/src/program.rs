@@ -77,6 +77,13 @@ impl Program {
         self
     }
 
+    /// Sets the directory that the program starts in.
+    #[must_use]
+    pub(crate) fn within(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// Shows the program, runs it on this terminal and waits for its end.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::metadata::Metadata;
 use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
 use crate::steps::{self, Step};
-use crate::{arrows, bench, house, licences, metadata, packages, toolchain};
+use crate::{arrows, bench, house, licences, metadata, packages, toolchain, vm};
 
 /// Everything the pipeline checks, the quick ones first.
 const TEST: [Step; 10] = [
@@ -55,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Packages(Packages { list: true }) => crate::say(packages::missing(Purpose::Tests).join(" ")),
         Verb::Packages(Packages { list: false }) => packages::ensure(Purpose::Tests),
         Verb::Test => steps::run(&TEST, &mut std::io::stdout()),
+        Verb::Vm(options) => vm::run(&options, &from),
     }
 }
 
