@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn zero_setup_sectors_mean_four() {
         let mut image = image(0x20f, &ZSTD, 7);
-        image.splice(512..512, vec![0; 3 * 512]);
+        image.splice(1024..1024, vec![0; 3 * 512]);
         image[0x1f1] = 0;
         assert_eq!(payload(&image).expect("a good image").packed, ZSTD);
     }

@@ -149,7 +149,7 @@ mod tests {
             let Some(word) = line.split_whitespace().next() else { continue };
             if word.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !line.contains(") ") {
                 let known = APPLETS.contains(&word) || built_in.contains(&word);
-                let keyword = ["done", "esac", "for"].contains(&word);
+                let keyword = ["done", "esac", "for", "until"].contains(&word);
                 assert!(known || keyword, "{word} in {line:?} is not in the initramfs");
             }
         }
