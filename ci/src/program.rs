@@ -77,6 +77,15 @@ impl Program {
         self
     }
 
+    /// Runs the program as [`run`](Self::run), shown as `shown`: its arguments are too many.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn run_briefly(mut self, shown: &str) -> Result<()> {
+        shown.clone_into(&mut self.shown);
+        self.run()
+    }
+
     /// Sets the directory that the program starts in.
     #[must_use]
     pub(crate) fn within(mut self, directory: &Path) -> Self {

@@ -1,11 +1,13 @@
 //! The isolated half of a run: process 1 of its own namespaces plays one scenario with packets.
 
+use alloc::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use crate::arm::NetnsArm;
+use crate::capability::{self, Capability};
 use crate::isolate::{self, Parent};
 use crate::report;
 use crate::run::{Judged, run};
@@ -14,7 +16,7 @@ use crate::show::Story;
 use crate::stage::stages;
 
 /// How a scenario is played and told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Manner {
     /// With the escape sequences of a terminal.
     pub colour: bool,
@@ -22,13 +24,16 @@ pub struct Manner {
     pub keep: bool,
     /// Everything is told, not only failures.
     pub story: bool,
+    /// How many times slower than an ordinary one the machine is.
+    pub slowness: u32,
 }
 
 impl Manner {
     /// As command-line arguments of the isolated process.
     pub fn arguments(self) -> Vec<String> {
         let flags = [(self.colour, "--colour"), (self.keep, "--keep"), (self.story, "--story")];
-        flags.iter().filter(|(on, _)| *on).map(|(_, flag)| (*flag).to_owned()).collect()
+        let flags = flags.iter().filter(|(on, _)| *on).map(|(_, flag)| (*flag).to_owned());
+        flags.chain([format!("--patience={}", self.slowness)]).collect()
     }
 
     /// Colour when standard output is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
@@ -46,7 +51,7 @@ pub fn play(file: &Path, manner: Manner, host: &str, out: &mut dyn Write) -> Res
     let scenario = scenario?;
     let stages = stages(file, &scenario)?;
     let node = scenario.nodes.first().context("a scenario has a node")?;
-    let mut arm = NetnsArm::new(node)?;
+    let mut arm = NetnsArm::new(node, manner.slowness)?;
     let good = if manner.story {
         let mut story = Story::begin(out, &scenario.description, &scenario.probes, manner.colour)?;
         run(&mut arm, &stages, |judged| {
@@ -66,6 +71,17 @@ pub fn play(file: &Path, manner: Manner, host: &str, out: &mut dyn Write) -> Res
         keep(&arm, &parent, out)?;
     }
     good
+}
+
+/// Finds out which of `required` the kernel is not capable of, and prints the name of each.
+pub fn try_out(required: &BTreeSet<Capability>, host: &str, out: &mut dyn Write) -> Result<()> {
+    // Held until the end: the parent's end of the input ties this process's life to its.
+    let _parent = isolate::settle_in(host)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for capability in runtime.block_on(capability::missing(required))? {
+        writeln!(out, "{capability}")?;
+    }
+    Ok(())
 }
 
 /// Writes about a stage when it has failed.

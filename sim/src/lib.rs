@@ -14,6 +14,8 @@ extern crate alloc;
 
 pub mod agent;
 pub mod arm;
+pub mod batch;
+pub mod capability;
 pub mod claim;
 pub mod cluster;
 pub mod inside;

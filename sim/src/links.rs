@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
-use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
 use crate::netns::{Namespace, ask_often};
 use crate::plan::Station;
@@ -87,4 +87,17 @@ async fn add_address(links: &Handle, link: u32, address: IpNet) -> Result<(), Er
         request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }
     request.execute().await
+}
+
+/// Whether a bridge can be told to filter VLANs, and a device be made for a tag; `namespace` must be a fresh one.
+pub async fn can_filter_vlans(namespace: &Namespace) -> Result<bool> {
+    let links = namespace.links();
+    let bridge = LinkBridge::new("try-bridge").vlan_filtering(true).build();
+    if links.link().add(bridge).execute().await.is_err() {
+        return Ok(false);
+    }
+    let bridge = existing(links, "try-bridge").await?;
+    let tagged = links.link().add(LinkVlan::new("try-tag", bridge, 2).build()).execute().await.is_ok();
+    links.link().del(bridge).execute().await.context("cannot delete a bridge")?;
+    Ok(tagged)
 }

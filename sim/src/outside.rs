@@ -1,12 +1,16 @@
 //! The half of a run that stays on the host: it starts the isolated half and passes on what that says.
 
+use alloc::collections::BTreeSet;
+use core::iter;
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, channel};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use clap::ValueEnum as _;
 
+use crate::capability::Capability;
 use crate::inside::Manner;
 use crate::isolate;
 
@@ -23,8 +27,27 @@ pub fn play(file: &Path, manner: Manner, out: &mut (dyn Write + Send)) -> Result
     let mut arguments = vec!["inside".to_owned()];
     arguments.extend(manner.arguments());
     arguments.push(file.to_str().context("the file's name is not UTF-8")?.to_owned());
+    isolated(&arguments, manner.keep, out)
+}
+
+/// Which of `required` the kernel is not capable of, found out in namespaces of their own.
+pub fn missing(required: &BTreeSet<Capability>) -> Result<BTreeSet<Capability>> {
+    if required.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let names = required.iter().map(Capability::to_string);
+    let arguments: Vec<String> = iter::once("try".to_owned()).chain(names).collect();
+    let mut out = Vec::new();
+    let Ended { good, text } = isolated(&arguments, false, &mut out)?;
+    ensure!(good, "cannot find out what the kernel is capable of: {text}");
+    let missing = text.lines().map(|name| Capability::from_str(name, false));
+    missing.collect::<Result<_, _>>().map_err(|error| anyhow!("an unknown capability: {error}"))
+}
+
+/// Runs this program with `arguments` in namespaces of its own.
+fn isolated(arguments: &[String], keep: bool, out: &mut (dyn Write + Send)) -> Result<Ended> {
     let (hand_over, handed_over) = channel();
-    if manner.keep {
+    if keep {
         // Ends with the process: nobody waits for somebody to press Enter.
         std::thread::spawn(move || pass_on_enter(&handed_over));
     }
@@ -32,11 +55,10 @@ pub fn play(file: &Path, manner: Manner, out: &mut (dyn Write + Send)) -> Result
         // A thread of its own, because it leaves the host's namespaces (no thread can be started from there), and its
         // death is the child's.
         let player = scope.spawn(|| {
-            let mut child = isolate::start(&arguments)?;
+            let mut child = isolate::start(arguments)?;
             // The child takes the end of its input for our end, so somebody has to hold it.
             let input = child.stdin.take().context("the isolated process has no input")?;
-            let held =
-                if manner.keep { hand_over.send(input).err().map(|refused| refused.0) } else { Some(input) };
+            let held = if keep { hand_over.send(input).err().map(|refused| refused.0) } else { Some(input) };
             let ended = attend(child, out);
             drop(held);
             ended

@@ -4,7 +4,7 @@
 //! use is generated from them. Manifests inside a scenario are the exception: they are what `kubectl get -o yaml`
 //! prints, so they may hold any field.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt;
 use core::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use serde::de::{SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde_json::Value;
 use serde_saphyr::{MessageFormatter as _, Spanned, UserMessageFormatter};
 
+use crate::capability::Capability;
 use crate::probe::{Family, ProbeKind};
 
 /// A scenario, as written.
@@ -28,6 +29,9 @@ pub struct Scenario {
     /// (IPv4 only), `tcp/PORT`, `udp/PORT`.
     #[serde(default = "default_probes")]
     pub probes: Vec<ProbeKind>,
+    /// What the kernel must be capable of for packets to be sent; elsewhere the scenario is counted as not run.
+    #[serde(default)]
+    pub requires: BTreeSet<Capability>,
     /// The nodes that are built; pods of other nodes are known to the agent but send no packets.
     #[serde(default = "default_nodes")]
     pub nodes: Vec<String>,

@@ -125,12 +125,12 @@ mod tests {
         assert_eq!(payload(&image).expect("a good image").packed, ZSTD);
     }
 
-    #[test_case(image(0x207, &ZSTD, 7), "its boot protocol 0x0207 is older than 2.08"; "old protocol")]
-    #[test_case(image(0x20f, b"plain", 7), "its payload is packed in an unknown way"; "unknown packing")]
-    #[test_case(image(0x20f, &ZSTD, 7)[..1045].to_vec(), "it is cut short"; "short payload")]
-    #[test_case(image(0x20f, &ZSTD, 7)[..0x210].to_vec(), "it is cut short"; "short header")]
-    #[test_case(b"\x7fELF".to_vec(), "it is not a bzImage"; "another file")]
-    fn unusable_image_is_refused(image: Vec<u8>, expected: &str) {
-        assert_eq!(payload(&image).expect_err("an unusable image").to_string(), expected);
+    #[test_case(&image(0x207, &ZSTD, 7), "its boot protocol 0x0207 is older than 2.08"; "old protocol")]
+    #[test_case(&image(0x20f, b"plain", 7), "its payload is packed in an unknown way"; "unknown packing")]
+    #[test_case(&image(0x20f, &ZSTD, 7)[..1045], "it is cut short"; "short payload")]
+    #[test_case(&image(0x20f, &ZSTD, 7)[..0x210], "it is cut short"; "short header")]
+    #[test_case(b"\x7fELF", "it is not a bzImage"; "another file")]
+    fn unusable_image_is_refused(image: &[u8], expected: &str) {
+        assert_eq!(payload(image).expect_err("an unusable image").to_string(), expected);
     }
 }

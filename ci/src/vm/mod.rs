@@ -157,6 +157,14 @@ fn scenarios(options: &Vm, from: &Path) -> Result<Vec<PathBuf>> {
     if !options.files.is_empty() {
         return Ok(options.files.iter().map(|file| from.join(file)).collect());
     }
+    all_scenarios()
+}
+
+/// Every scenario of the workspace, whose root is the current directory.
+///
+/// # Errors
+/// There is none, or the directory cannot be read.
+pub(crate) fn all_scenarios() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for directory in Path::new("scenarios").read_dir().context("cannot read scenarios")? {
         let directory = directory?.path();

@@ -21,7 +21,7 @@ use super::qemu::{Machine, Start, quoted};
 use crate::program::Program;
 
 /// How long a machine may take until it waits for the go-ahead.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// What the init script says then.
 const READY: &str = "vm: ready";
 

@@ -30,16 +30,17 @@ pub struct NetnsArm {
     wiring: Wiring,
     agent: Option<NodeAgent>,
     scratch: Scratch,
+    slowness: u32,
 }
 
 impl NetnsArm {
-    /// A node without bridges, and its agent.
-    pub fn new(node: &str) -> Result<Self> {
+    /// A node without bridges, and its agent, on a machine that is `slowness` times slower than an ordinary one.
+    pub fn new(node: &str, slowness: u32) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let wiring = runtime.block_on(Wiring::new(node))?;
         let scratch = Scratch::new(runtime.block_on(Namespace::create("scratch"))?);
         let agent = Some(NodeAgent::start(node, &wiring.node)?);
-        Ok(Self { name: node.to_owned(), runtime, wiring, agent, scratch })
+        Ok(Self { name: node.to_owned(), runtime, wiring, agent, scratch, slowness })
     }
 
     /// The names of all namespaces, for `ip netns exec`.
@@ -113,7 +114,8 @@ impl Arm for NetnsArm {
         let ports = self.wiring.ports();
         let bridge = Bridge { ruleset: &ruleset, stations: &stage.stations, ports: &ports };
         played.predicted = Some(bridge.outcomes(stage.wanted.keys()));
-        let field = Field { stations: &stage.stations, namespaces: &self.wiring.pods };
+        let field =
+            Field { stations: &stage.stations, namespaces: &self.wiring.pods, slowness: self.slowness };
         played.outcomes = self.runtime.block_on(round(&field, &stage.wanted))?;
         Ok(played)
     }

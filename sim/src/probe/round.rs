@@ -34,6 +34,8 @@ pub struct Field<'a> {
     pub stations: &'a BTreeMap<StationId, Station>,
     /// The namespaces of their owners, by name.
     pub namespaces: &'a BTreeMap<String, Arc<Namespace>>,
+    /// How many times longer than on an ordinary machine everything may take; 1 there.
+    pub slowness: u32,
 }
 
 /// One end of a probe, ready to be used by a task.
@@ -93,8 +95,8 @@ pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Resul
     }
     drop(unsent);
     // Nobody ever sends through it: it ends when every probe has let go of it.
-    drop(timeout(PATIENCE, all_sent.recv()).await);
-    let answered = gather(senders, wanted).await?;
+    drop(timeout(PATIENCE * field.slowness, all_sent.recv()).await);
+    let answered = gather(senders, wanted, field.slowness).await?;
     let mut outcomes = BTreeMap::new();
     for probe in wanted.keys() {
         let outcome = if answered.contains(probe) {
@@ -115,13 +117,18 @@ pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Resul
 async fn gather(
     mut senders: JoinSet<Result<Probe>>,
     wanted: &BTreeMap<Probe, Wanted>,
+    slowness: u32,
 ) -> Result<BTreeSet<Probe>> {
     let mut answered = BTreeSet::new();
     let sent = Instant::now();
     let mut missing = wanted.values().filter(|wanted| **wanted == Wanted::Open).count();
     let mut last_answer = sent;
     loop {
-        let deadline = if missing > 0 { sent + PATIENCE } else { (sent + WINDOW).max(last_answer + MARGIN) };
+        let deadline = if missing > 0 {
+            sent + PATIENCE * slowness
+        } else {
+            (sent + WINDOW * slowness).max(last_answer + MARGIN * slowness)
+        };
         let Ok(Some(ended)) = timeout_at(deadline, senders.join_next()).await else { break };
         let probe = ended.context("a probe panicked")??;
         if wanted.get(&probe) == Some(&Wanted::Open) {

@@ -80,3 +80,38 @@ fn a_directory_without_scenarios_is_no_demonstration() {
     assert_eq!(run.status, Some(2));
     assert!(run.err.contains("there is no scenario (*.yaml) in it"), "{}", run.err);
 }
+
+#[test]
+fn what_the_kernel_is_not_capable_of_is_asked_of_the_kernel_and_counted() {
+    let text = format!("requires: [bridge-conntrack, vlan]\n{GOOD}");
+    let file = TemporaryFile::new("requires.yaml", &text);
+    let survey = ended(sim(["survey"]).arg(file.path()));
+    assert_eq!(survey.status, Some(0), "{}{}", survey.out, survey.err);
+    let run = ended(sim(["run", "--arm", "netns"]).arg(file.path()));
+    assert_eq!(run.status, Some(0), "{}{}", run.out, run.err);
+    let demanded = ended(sim(["run", "--arm", "netns", "--require-all"]).arg(file.path()));
+    if survey.out.ends_with("1 run here, 0 do not\n") {
+        assert!(run.out.ends_with("1 passed, 0 failed, 0 not run here\n"), "{}", run.out);
+        assert_eq!(demanded.status, Some(0), "{}{}", demanded.out, demanded.err);
+    } else {
+        let line = format!("not run here  netns  {}  needs ", file.path().display());
+        assert!(
+            survey.out.starts_with(&line) && survey.out.ends_with("0 run here, 1 do not\n"),
+            "{}",
+            survey.out
+        );
+        assert!(run.out.starts_with(&line), "{}", run.out);
+        assert!(run.out.ends_with("0 passed, 0 failed, 1 not run here\n"), "{}", run.out);
+        assert_eq!(demanded.status, Some(1));
+        assert!(demanded.out.ends_with("0 passed, 1 failed, 0 not run here\n"), "{}", demanded.out);
+    }
+}
+
+#[test]
+fn an_unknown_requirement_is_refused_with_the_known_ones() {
+    let file = TemporaryFile::new("unknown-requirement.yaml", &format!("requires: [teleport]\n{GOOD}"));
+    let run = ended(sim(["run", "--arm", "model"]).arg(file.path()));
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("teleport") && run.err.contains("bridge-conntrack"), "{}", run.err);
+    assert!(run.err.contains(":1:"), "the line is named: {}", run.err);
+}
