@@ -37,7 +37,7 @@ enum Command {
         keep: bool,
         #[arg(long)]
         story: bool,
-        #[arg(long)]
+        #[arg(long, default_value_t = 1)]
         patience: u32,
         file: PathBuf,
         host: String,
