@@ -244,7 +244,18 @@ const STACK: usize = 16 << 20;
 /// The documents of a YAML or JSON text.
 fn documents(text: &str) -> Result<Vec<Node>, (Place, String)> {
     let parse = || {
-        let options = serde_saphyr::options! { with_snippet: false };
+        // Without aliases, a text of so many bytes has fewer nodes, events and documents than this: a whole cluster may be
+        // read from one file. What aliases repeat is limited by the parser's defaults.
+        let bytes = text.len();
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            budget: serde_saphyr::budget! {
+                max_documents: bytes.max(1024),
+                max_events: bytes.saturating_mul(2).max(1_000_000),
+                max_nodes: bytes.max(250_000),
+                max_total_scalar_bytes: bytes.max(64 << 20),
+            },
+        };
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
             let place = error.location().map_or(Place::START, Place::from);
             let reason = error.without_snippet().to_string();

@@ -155,3 +155,16 @@ fn commands_name_objects() {
     ];
     assert_eq!(refused, wanted);
 }
+
+#[test]
+fn a_file_may_hold_a_whole_cluster() {
+    let many = "1,".repeat(260_000);
+    let mut text = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: a}}, unread: [{many}]}}\n");
+    for number in 0..2000 {
+        writeln!(text, "---\n{{apiVersion: v1, kind: Namespace, metadata: {{name: n{number}}}}}")
+            .expect("a text");
+    }
+    let contents = read(&text, "cluster.yaml");
+    assert_eq!(mistakes(&contents), [""; 0]);
+    assert_eq!(contents.manifests.len(), 2001);
+}
