@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::conversation::{Conversation, Side};
-use super::ends::End;
+use super::ends::{End, PairError};
 use crate::compile::{Ownership, compile, locals};
 use crate::config::Config;
 use crate::eval::{Decision, Flows, Passage, evaluate};
@@ -102,11 +102,14 @@ impl Bench {
         self.node(end).is_some_and(|node| node.shadowed.contains(end))
     }
 
-    /// Whether [`Bench::is_shadowed`] holds for an end of a conversation.
-    pub fn shadowed<'c>(&mut self, conversation: &'c Conversation) -> Option<&'c End> {
-        let ends =
-            [&conversation.from, &conversation.to].into_iter().filter_map(|Side { end, .. }| end.as_ref());
-        ends.into_iter().find(|end| self.is_shadowed(end))
+    /// Refuses a conversation whose verdict would be another attachment's.
+    pub fn distinct(&mut self, conversation: &Conversation) -> Result<(), PairError> {
+        for Side { end, .. } in [&conversation.from, &conversation.to] {
+            if let Some(end) = end.as_ref().filter(|end| self.is_shadowed(end)) {
+                return Err(PairError::Shadowed(end.label(&self.world)));
+            }
+        }
+        Ok(())
     }
 
     /// The node that an end is on.

@@ -108,18 +108,25 @@ impl Question {
 /// An address that is an attachment's on the same bridge stands for that attachment.
 pub fn conversations(world: &World, question: &Question) -> Result<Vec<Conversation>, PairError> {
     let pair = pair(world, question)?;
-    let addresses = |fixed: Option<IpAddr>, spec: &EndSpec| match spec {
-        EndSpec::Address(address) => Some(*address),
-        EndSpec::Pod { .. } => fixed.map(|address| address.to_canonical()),
-    };
-    let from = Candidate::new(world, pair.0, addresses(question.from_address, &question.from), STRANGERS[0]);
-    let to = Candidate::new(world, pair.1, addresses(question.to_address, &question.to), STRANGERS[1]);
+    let from_address = fixed(question.from_address, &question.from)?;
+    let to_address = fixed(question.to_address, &question.to)?;
+    let from = Candidate::new(world, pair.0, from_address, STRANGERS[0]);
+    let to = Candidate::new(world, pair.1, to_address, STRANGERS[1]);
     let found = meet(&from, &to, question.service);
     if found.is_empty() {
         let family = if question.service == Service::Arp { " (ARP is IPv4's)" } else { "" };
         return Err(PairError::NoAddress { ends: question.ends(), family });
     }
     Ok(found)
+}
+
+/// The address that an end uses, where it is not for us to choose.
+fn fixed(address: Option<IpAddr>, spec: &EndSpec) -> Result<Option<IpAddr>, PairError> {
+    match (spec, address) {
+        (EndSpec::Address(own), None) => Ok(Some(*own)),
+        (EndSpec::Address(own), Some(_)) => Err(PairError::AddressTwice(*own)),
+        (EndSpec::Pod { .. }, address) => Ok(address.map(|address| address.to_canonical())),
+    }
 }
 
 /// The conversations between two attachments of one network: one for each family of addresses that both have.

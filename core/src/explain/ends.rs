@@ -11,6 +11,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Attachment, NamespacedName, Pod};
+use crate::spec::syntax::{is_dns_label, is_dns_name};
 use crate::world::World;
 
 /// One attachment of a pod.
@@ -65,7 +66,9 @@ impl FromStr for EndSpec {
         let (name, interface) =
             text.split_once('@').map_or((text, None), |(name, interface)| (name, Some(interface)));
         // Without a default namespace, a name alone is refused.
-        let pod = NamespacedName::parse(name, "").ok_or(EndSpecError)?;
+        let pod = NamespacedName::parse(name, "")
+            .filter(|pod| is_dns_label(&pod.namespace) && is_dns_name(&pod.name))
+            .ok_or(EndSpecError)?;
         match interface {
             Some("") => Err(EndSpecError),
             _ => Ok(Self::Pod { pod, interface: interface.map(Into::into) }),
@@ -87,6 +90,9 @@ impl fmt::Display for EndSpec {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
+    /// An end that is an address was given a second one.
+    #[error("{0} is an address already: --from-address and --to-address are for pods")]
+    AddressTwice(IpAddr),
     /// More than one pair of attachments fits.
     #[error("{ends} meet in more than one place: {choices}; choose with --network or @interface")]
     Ambiguous {
@@ -139,6 +145,11 @@ pub enum PairError {
         /// Those of the other.
         to: String,
     },
+    /// Another attachment of the same node has the same MAC on the same bridge.
+    #[error(
+        "{0} shares its mac with another attachment on its node and bridge: whose policies judge it is open"
+    )]
+    Shadowed(String),
     /// There is no such pod.
     #[error("there is no pod {pod}{alike}")]
     UnknownPod {

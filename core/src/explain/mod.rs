@@ -12,6 +12,8 @@ mod conversation;
 mod ends;
 mod judge;
 mod places;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! `explain`: whether one end reaches another, and why.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use core::net::IpAddr;
 use policy_core::explain::{Bench, EndSpec, Question, Service, conversations};
@@ -66,13 +66,7 @@ pub(crate) fn run(arguments: &Arguments, form: Form) -> Result<Answer> {
     let explainer = Explainer { manifests: &manifests, world, config: &config };
     let mut flows = Vec::new();
     for conversation in conversations(world, &question)? {
-        if let Some(end) = bench.shadowed(&conversation) {
-            bail!(
-                "another attachment on the node and bridge of {} has the same mac: which policies judge there \
-                 cannot be told",
-                end.label(world)
-            );
-        }
+        bench.distinct(&conversation)?;
         flows.push(explainer.flow(&mut bench, &conversation)?);
     }
     let explanation = Explanation { service: question.service.to_string(), flows };

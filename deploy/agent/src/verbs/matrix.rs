@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use policy_core::World;
 use policy_core::explain::{Bench, End, Service, between, ends_on};
@@ -71,15 +71,8 @@ pub(crate) fn run(arguments: &Arguments, form: Form) -> Result<Answer> {
     let world = compiler.world();
     let ends = ends_on(world, &arguments.network)?;
     let mut bench = Bench::new(world, &config);
-    if let Some(end) = ends.iter().find(|end| bench.is_shadowed(end)) {
-        bail!(
-            "another attachment on the node and bridge of {} has the same mac: which policies judge there cannot \
-             be told",
-            end.label(world)
-        );
-    }
     let names = names(world, &ends);
-    let pairs = pairs(world, &mut bench, &names, arguments.port);
+    let pairs = pairs(world, &mut bench, &names, arguments.port)?;
     let text = match form {
         Form::Json => json(&Matrix {
             network: arguments.network.to_string(),
@@ -111,12 +104,13 @@ fn names<'a>(world: &World, ends: &'a [End]) -> Vec<(String, &'a End)> {
     ends.iter().map(|end| (name(end), end)).collect()
 }
 
-fn pairs(world: &World, bench: &mut Bench, names: &[(String, &End)], service: Service) -> Vec<Pair> {
+fn pairs(world: &World, bench: &mut Bench, names: &[(String, &End)], service: Service) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for (from_name, from) in names {
         for (to_name, to) in names.iter().filter(|(_, to)| from != to) {
             let mut flows = Vec::new();
             for conversation in between(world, from, to, service) {
+                bench.distinct(&conversation)?;
                 flows.push(Flow {
                     from: conversation.from.address.to_string(),
                     to: conversation.to.address.to_string(),
@@ -126,7 +120,7 @@ fn pairs(world: &World, bench: &mut Bench, names: &[(String, &End)], service: Se
             pairs.push(Pair { from: from_name.clone(), to: to_name.clone(), flows });
         }
     }
-    pairs
+    Ok(pairs)
 }
 
 /// What a cell says.
