@@ -9,8 +9,9 @@ use test_case::test_case;
 
 use super::*;
 use crate::model::{
-    Attachment, BridgeNetwork, Labels, Mac, Namespace, Network, NetworkConfig, Object, Peers, Pod, Policy,
-    PolicyRule, Ports, Selector,
+    Attachment, Block, BridgeNetwork, ContainerPort, Labels, Mac, Namespace, NamespaceScope, Network,
+    NetworkConfig, Object, Peer, Peers, Pod, Policy, PolicyRule, PortMatch, PortNumbers, Ports, Protocol,
+    Selector,
 };
 use crate::{Config, World};
 
@@ -229,6 +230,32 @@ fn an_attachment_without_a_mac_is_not_enforced() {
     let first = found.first().expect("a conversation");
     let said = trace(&world, &Config::new(""), &end, Direction::Ingress, &first.frame).expect("it is there");
     assert_eq!(said.standing, Standing::Unenforced(Unenforced::NoMac));
+}
+
+#[test_case(Peers::Any, true; "everyone, found by mac")]
+#[test_case(Peers::Listed(vec![Peer::Block(Block::new("10.1.0.0/16".parse().expect("a prefix"), []))]), false; "a block does not find by mac")]
+#[test_case(Peers::Listed(vec![Peer::Pods { namespaces: NamespaceScope::Named("shop".into()), pods: Selector::default() }]), true; "a selector, found by mac")]
+fn a_named_port_of_a_receiver_without_addresses(peers: Peers, wanted: bool) {
+    let mut server = pod("server", Some("n"), &[("wan", "net1", Some(2), &[])]);
+    if let Object::Pod(pod) = &mut server {
+        pod.ports = vec![ContainerPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 }];
+    }
+    let http = PortMatch { protocol: Protocol::Tcp, numbers: PortNumbers::Named("http".into()) };
+    let mut egress = policy(Vec::new());
+    if let Object::Policy(policy) = &mut egress {
+        policy.ingress = None;
+        policy.egress = Some(vec![PolicyRule { peers, ports: Ports::Listed(vec![http]) }]);
+    }
+    let world =
+        world(vec![pod("client", Some("n"), &[("wan", "net1", Some(1), &["10.1.0.1"])]), server, egress]);
+    let mut question = question("shop/client", "shop/server", "tcp/80");
+    question.to_address = Some("10.1.0.2".parse().expect("an address"));
+    let config = Config::new("");
+    let found = conversations(&world, &question).expect("they meet");
+    let first = found.first().expect("a conversation");
+    let client = first.from.end.as_ref().expect("a pod");
+    let said = trace(&world, &config, client, Direction::Egress, &first.frame).expect("it is there");
+    assert_eq!((said.passes(), Bench::new(&world, &config).allows(first)), (wanted, wanted));
 }
 
 #[test]
