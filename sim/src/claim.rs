@@ -111,7 +111,7 @@ impl<'a> Crowd<'a> {
 }
 
 fn share_a_bridge(one: &Station, other: &Station) -> bool {
-    one.id.owner != other.id.owner && one.node == other.node && one.bridge == other.bridge
+    one.id.owner != other.id.owner && one.shares_a_segment(other)
 }
 
 /// A pod's name without its namespace.
@@ -131,6 +131,7 @@ mod tests {
             bridge: bridge.to_owned(),
             mac: policy_core::model::Mac([2, 0, 0, 0, 0, 1]),
             addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
+            tagging: crate::tagging::Tagging::default(),
         }
     }
 

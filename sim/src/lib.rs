@@ -34,4 +34,5 @@ pub mod run;
 pub mod scenario;
 pub mod show;
 pub mod stage;
+pub mod tagging;
 pub mod walk;

@@ -1,16 +1,20 @@
 //! Bridges, veth pairs and addresses.
 
+use alloc::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result};
 use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
-use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
+use netlink_packet_route::link::{BridgeVlanInfoFlags, InfoData, InfoVeth, LinkMessage};
+use rtnetlink::{
+    Error, Handle, LinkBridge, LinkBridgeVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan,
+};
 
 use crate::netns::{Namespace, ask_often};
 use crate::plan::Station;
+use crate::tagging::{DEFAULT_VLAN, Tagging};
 
 /// Connects `station`, inside `pod`, to its bridge on `node`, as a CNI plugin would; the bridge is made when it is
 /// not there. Returns the port's index on the node.
@@ -33,13 +37,20 @@ async fn connect(node: &Namespace, pod: &Namespace, station: &Station) -> Result
         .up()
         .build();
     node.links().link().add(pair).execute().await.context("cannot make a veth pair")?;
-    let inside = existing(pod.links(), interface).await?;
-    pod.run(|| ask_often(interface))??;
+    set_vlans(node.links(), &station.bridge, &port, &station.tagging).await?;
+    let wire = existing(pod.links(), interface).await?;
+    let inside = match station.tagging.tag() {
+        Some(tag) => tagged(pod.links(), wire, &station.interface(), tag).await?,
+        None => wire,
+    };
+    pod.run(|| ask_often(&station.interface()))??;
     for address in &station.addresses {
         add_address(pod.links(), inside, *address).await.with_context(|| format!("cannot add {address}"))?;
     }
-    let up = LinkUnspec::new_with_index(inside).up().build();
-    pod.links().link().set(up).execute().await.context("cannot set the interface up")?;
+    for link in BTreeSet::from([wire, inside]) {
+        let up = LinkUnspec::new_with_index(link).up().build();
+        pod.links().link().set(up).execute().await.context("cannot set the interface up")?;
+    }
     existing(node.links(), &port).await
 }
 
@@ -47,6 +58,38 @@ async fn connect(node: &Namespace, pod: &Namespace, station: &Station) -> Result
 pub async fn detach(node: &Namespace, station: &Station) -> Result<()> {
     let port = existing(node.links(), &station.port_name()).await?;
     node.links().link().del(port).execute().await.with_context(|| format!("cannot detach {}", station.id))
+}
+
+/// Makes `port` a member of its VLANs, and lets `bridge` look at tags if there are any.
+async fn set_vlans(links: &Handle, bridge: &str, port: &str, tagging: &Tagging) -> Result<()> {
+    if tagging.is_plain() {
+        return Ok(());
+    }
+    let filter = LinkBridge::new(bridge).vlan_filtering(true).build();
+    let changed = links.link().change(filter).execute().await;
+    changed.with_context(|| format!("cannot make bridge {bridge} look at tags"))?;
+    let port = existing(links, port).await?;
+    let untagged = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
+    let access = tagging.access.map(|vlan| (vlan, untagged));
+    let trunk = tagging.trunk.iter().map(|vlan| (*vlan, BridgeVlanInfoFlags::empty()));
+    for (vlan, flags) in trunk.chain(access) {
+        let member = LinkBridgeVlan::new(port).vlan(vlan, flags).build();
+        let added = links.link().set(member).execute().await;
+        added.with_context(|| format!("cannot put a port into VLAN {vlan}"))?;
+    }
+    if !tagging.keeps_default {
+        let default = LinkBridgeVlan::new(port).vlan(DEFAULT_VLAN, BridgeVlanInfoFlags::empty()).build();
+        let removed = links.link().del_with_message(default).execute().await;
+        removed.context("cannot take a port out of the default VLAN")?;
+    }
+    Ok(())
+}
+
+/// Makes the device `name` for frames with `tag` on `wire`. Returns its index.
+async fn tagged(links: &Handle, wire: u32, name: &str, tag: u16) -> Result<u32> {
+    let device = LinkVlan::new(name, wire, tag).build();
+    links.link().add(device).execute().await.with_context(|| format!("cannot make {name}"))?;
+    existing(links, name).await
 }
 
 /// The index of bridge `name`, which is made when it is not there.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::probe::Family;
 use crate::scenario::{Host, parse_address, with_default_prefix};
+use crate::tagging::Tagging;
 
 /// Names a station: its pod (`namespace/name`) or host (`name`), and the interface there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -43,6 +44,8 @@ pub struct Station {
     pub mac: Mac,
     /// Its addresses with their prefix lengths.
     pub addresses: Vec<IpNet>,
+    /// Its VLANs.
+    pub tagging: Tagging,
 }
 
 impl Station {
@@ -54,6 +57,18 @@ impl Station {
         }
         let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::Ipv4);
         self.addresses.iter().map(IpNet::addr).find(fits)
+    }
+
+    /// The interface that has its addresses: that of the wire, or the device for its tag on that.
+    pub fn interface(&self) -> String {
+        let wire = &self.id.interface;
+        self.tagging.tag().map_or_else(|| wire.clone(), |tag| format!("{wire}.{tag}"))
+    }
+
+    /// Whether frames between it and `other` stay on one bridge and in one VLAN.
+    pub fn shares_a_segment(&self, other: &Self) -> bool {
+        let place = |station: &Self| (station.node.clone(), station.bridge.clone(), station.tagging.vlan());
+        place(self) == place(other)
     }
 
     /// The name of its network namespace.
@@ -88,7 +103,7 @@ pub fn namespace_of(owner: &str) -> String {
 #[derive(Clone, Debug)]
 struct Segment {
     bridge: String,
-    vlan: Option<u16>,
+    tagging: Result<Tagging, String>,
     subnets: Vec<IpNet>,
 }
 
@@ -100,8 +115,11 @@ impl Segments {
     /// Learns a network; `manifest` says which subnets its address management uses.
     pub fn learn(&mut self, network: &Network, manifest: &Value) {
         if let NetworkConfig::Bridge(bridge) = &network.config {
-            let subnets = subnets(manifest);
-            let segment = Segment { bridge: bridge.bridge.to_string(), vlan: bridge.vlan, subnets };
+            let plugins = plugins(manifest);
+            // The first plugin of a list is the one that connects.
+            let tagging = Tagging::of(bridge.vlan, plugins.first().unwrap_or(&Value::Null));
+            let subnets = subnets(&plugins);
+            let segment = Segment { bridge: bridge.bridge.to_string(), tagging, subnets };
             self.0.insert(network.id.clone(), segment);
         }
     }
@@ -119,9 +137,7 @@ impl Segments {
 
 impl Segment {
     fn station(&self, pod: &Pod, at: usize, attachment: &Attachment, node: &str) -> Result<Station, String> {
-        if let Some(vlan) = self.vlan {
-            return Err(format!("{}: the harness cannot build VLAN {vlan} yet", attachment.network));
-        }
+        let tagging = self.tagging.clone().map_err(|reason| format!("{}: {reason}", attachment.network))?;
         let interface = match &*attachment.interface {
             "" => format!("net{}", at + 1),
             name => name.to_owned(),
@@ -129,7 +145,7 @@ impl Segment {
         let id = StationId { owner: pod.id.to_string(), interface };
         let mac = attachment.mac.unwrap_or_else(|| invented_mac(&id));
         let addresses = attachment.addresses.iter().map(|address| self.with_prefix(*address)).collect();
-        Ok(Station { id, node: node.to_owned(), bridge: self.bridge.clone(), mac, addresses })
+        Ok(Station { id, node: node.to_owned(), bridge: self.bridge.clone(), mac, addresses, tagging })
     }
 
     fn with_prefix(&self, address: IpAddr) -> IpNet {
@@ -145,6 +161,9 @@ pub fn host_station(host: &Host, default_node: &str) -> Result<Station, String> 
     if owner.is_empty() || owner.contains(['/', '@', '*', '.']) {
         return Err(format!("host name {owner:?} must be a plain name without / @ * ."));
     }
+    if host.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
+        return Err(format!("host {owner}: vlan must be from 1 to 4094"));
+    }
     let mac = host.mac.parse().map_err(|error| format!("host {owner}: mac: {:?}: {error}", host.mac))?;
     let addresses: Result<Vec<IpNet>, String> = host
         .addresses
@@ -157,6 +176,7 @@ pub fn host_station(host: &Host, default_node: &str) -> Result<Station, String> 
         bridge: host.bridge.clone(),
         mac,
         addresses: addresses?,
+        tagging: host.vlan.map_or_else(Tagging::default, Tagging::access),
     })
 }
 
@@ -170,12 +190,16 @@ fn invented_mac(id: &StationId) -> Mac {
     Mac(bytes)
 }
 
-/// The subnets that a network's configuration hands out: `ipam.subnet`, `ipam.ranges[][].subnet` (host-local) and
-/// `ipam.addresses[].address` (static), in a single plugin or in a list of plugins.
-fn subnets(manifest: &Value) -> Vec<IpNet> {
+/// The configurations of a network's plugins: of a single one, or of a list.
+fn plugins(manifest: &Value) -> Vec<Value> {
     let text = manifest.pointer("/spec/config").and_then(Value::as_str).unwrap_or_default();
     let Ok(config) = serde_json::from_str::<Value>(text) else { return Vec::new() };
-    let plugins = config.get("plugins").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![config]);
+    config.get("plugins").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![config])
+}
+
+/// The subnets that a network's plugins hand out: `ipam.subnet`, `ipam.ranges[][].subnet` (host-local) and
+/// `ipam.addresses[].address` (static).
+fn subnets(plugins: &[Value]) -> Vec<IpNet> {
     let mut found = Vec::new();
     for ipam in plugins.iter().filter_map(|plugin| plugin.get("ipam")) {
         found.extend(ipam.get("subnet").cloned());
@@ -255,9 +279,20 @@ mod tests {
     }
 
     #[test]
-    fn a_vlan_is_refused_by_name() {
-        let error = segments(Some(7), "").stations(&pod(None, &[]), "node-1").expect_err("not yet");
-        assert_eq!(error, "shop/data: the harness cannot build VLAN 7 yet");
+    fn a_station_on_a_trunk_sends_by_a_device_for_its_tag() {
+        let access = only(&segments(Some(7), ""), &pod(None, &[]));
+        assert_eq!(access.interface(), access.id.interface);
+        let trunk = only(&segments(None, r#"{"vlanTrunk": [{"id": 7}]}"#), &pod(None, &[]));
+        assert_eq!(trunk.interface(), format!("{}.7", trunk.id.interface));
+        assert!(trunk.shares_a_segment(&access));
+        assert!(!trunk.shares_a_segment(&only(&segments(None, ""), &pod(None, &[]))));
+    }
+
+    #[test]
+    fn a_bad_trunk_is_refused_by_the_name_of_its_network() {
+        let bad = segments(None, r#"{"vlanTrunk": [{"id": 0}]}"#);
+        let error = bad.stations(&pod(None, &[]), "node-1").expect_err("no such VLAN");
+        assert!(error.starts_with("shop/data: vlanTrunk[0]: "), "{error}");
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub struct Host {
     pub bridge: String,
     /// Its Ethernet address.
     pub mac: String,
+    /// The VLAN that its port is in; the default one, when absent.
+    #[serde(default)]
+    pub vlan: Option<u16>,
     /// Its addresses; `/24` and `/64` when the prefix length is left out.
     pub addresses: Vec<String>,
 }

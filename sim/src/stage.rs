@@ -12,6 +12,7 @@ use policy_core::model::{Kind, Object, ObjectId};
 use serde_json::json;
 use serde_saphyr::Spanned;
 
+use crate::capability::Capability;
 use crate::claim::Crowd;
 use crate::cluster::{Cluster, ClusterError, Written};
 use crate::plan::{Segments, Station, StationId, host_station};
@@ -243,6 +244,10 @@ impl<'a> Stager<'a> {
         for pod in pods.filter(|pod| pod.node.as_deref() == Some(&self.node)) {
             let own = self.segments.stations(pod, &self.node)?;
             stations.extend(own.into_iter().map(|station| (station.id.clone(), station)));
+        }
+        let vlans = stations.values().find(|station| !station.tagging.is_plain());
+        if let Some(station) = vlans.filter(|_| !self.scenario.requires.contains(&Capability::Vlan)) {
+            return Err(format!("{} is in a VLAN, so the scenario needs `requires: [vlan]`", station.id));
         }
         let gone = self.stations.values().filter(|station| stations.get(&station.id) != Some(station));
         draft.events.extend(gone.cloned().map(Event::Detach));

@@ -158,6 +158,7 @@ mod tests {
             bridge: "br-0".to_owned(),
             mac: Mac([2, 0, 0, 0, 0, last]),
             addresses: vec![format!("10.0.0.{last}/24").parse().expect("an address")],
+            tagging: crate::tagging::Tagging::default(),
         };
         let (from, to) = (station("one", 1), station("two", 2));
         let probe = Probe { kind, family: Family::Ipv4, from: from.id.clone(), to: to.id.clone() };

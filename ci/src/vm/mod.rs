@@ -155,7 +155,10 @@ fn sim_command(sim: &Path, options: &Vm, files: &[PathBuf]) -> Vec<String> {
 /// The scenarios that are named, else all.
 fn scenarios(options: &Vm, from: &Path) -> Result<Vec<PathBuf>> {
     if !options.files.is_empty() {
-        return Ok(options.files.iter().map(|file| from.join(file)).collect());
+        // Short where they can be: paths are in every line of the report.
+        let root = env::current_dir().context("cannot tell the current directory")?;
+        let short = |file: PathBuf| file.strip_prefix(&root).map_or_else(|_| file.clone(), Path::to_owned);
+        return Ok(options.files.iter().map(|file| short(from.join(file))).collect());
     }
     all_scenarios()
 }

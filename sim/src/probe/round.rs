@@ -147,7 +147,7 @@ impl Field<'_> {
         let namespace = self.namespaces.get(&station.namespace());
         Ok(Place {
             namespace: Arc::clone(namespace.with_context(|| format!("{id} has no namespace"))?),
-            interface: id.interface.clone(),
+            interface: station.interface(),
             address: station.address(probe.family).with_context(|| format!("{id} has no address"))?,
         })
     }
