@@ -11,7 +11,9 @@
 mod apply;
 mod build;
 mod conversation;
+mod diff;
 mod evaluate;
 mod frames;
+mod golden;
 mod model;
 mod text;

@@ -9,6 +9,8 @@ mod faults;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod goldens;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod laws;
