@@ -28,6 +28,16 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run the benchmarks, all of them or those named.
     Bench(Bench),
+    /// Write the core's golden texts anew, after a change that was meant.
+    #[command(after_help = "Example:\n  \
+        cargo ci bless && git diff core/tests/golden    see what the change does to whole rulesets")]
+    Bless,
+    /// Measure how much of the core its tests reach, and fail when that is too little.
+    #[command(after_help = "Examples:\n  \
+        cargo ci coverage           the table of files\n  \
+        cargo ci coverage --html    also pages with every line: target/llvm-cov/html/index.html\n\n\
+        Needs cargo-llvm-cov; not part of `cargo ci test`.")]
+    Coverage(Coverage),
     /// Show a policy taking effect: pods on a bridge, who reaches whom before and after.
     #[command(after_help = "Examples:\n  \
         cargo ci demo\n  \
@@ -79,6 +89,14 @@ pub(crate) struct Bench {
     /// Arguments for the benchmark programs.
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `coverage`.
+#[derive(Args, Debug)]
+pub(crate) struct Coverage {
+    /// Also write pages that show every line.
+    #[arg(long)]
+    pub(crate) html: bool,
 }
 
 /// Options of `demo`.

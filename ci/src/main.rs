@@ -9,6 +9,7 @@ extern crate alloc;
 mod arrows;
 mod bench;
 mod cli;
+mod coverage;
 mod house;
 mod licences;
 mod metadata;

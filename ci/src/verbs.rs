@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Bench, Cli, Demo, Fmt, Packages, Verb};
+use crate::cli::{Bench, Cli, Coverage, Demo, Fmt, Packages, Verb};
 use crate::metadata::Metadata;
 use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
 use crate::steps::{self, Step};
-use crate::{arrows, bench, house, licences, metadata, packages, toolchain, vm};
+use crate::{arrows, bench, coverage, house, licences, metadata, packages, toolchain, vm};
 
 /// Everything the pipeline checks, the quick ones first.
 const TEST: [Step; 11] = [
@@ -37,6 +37,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     env::set_current_dir(metadata::workspace_root()?).context("cannot enter the workspace's root")?;
     match cli.verb {
         Verb::Bench(Bench { names, arguments }) => bench::run(&names, &arguments),
+        Verb::Bless => bless(),
+        Verb::Coverage(Coverage { html }) => coverage::run(html),
         Verb::Demo(Demo { directory }) => match directory {
             Some(directory) => demo(&from.join(directory)),
             None => demo(Path::new("scenarios/demo")),
@@ -58,6 +60,14 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Test => steps::run(&TEST, &mut std::io::stdout()),
         Verb::Vm(options) => vm::run(&options, &from),
     }
+}
+
+/// The tests that compare with the golden texts write them instead.
+fn bless() -> Result<()> {
+    Program::cargo()
+        .args(["test", "--locked", "--package", "policy-core", "--test", "it", "golden"])
+        .env("BLESS", "1")
+        .run()
 }
 
 fn demo(directory: &Path) -> Result<()> {
