@@ -12,6 +12,7 @@
 mod agreement;
 mod explanation;
 mod oracle;
+mod selectors;
 mod source;
 mod worlds;
 
@@ -19,16 +20,28 @@ use policy_core::model::{Kind, Object};
 use policy_core::ruleset::{Op, Ruleset};
 use policy_core::{Compiler, Config, Generation, Input, Output, SinkFault, Time, Transaction, compile};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use source::Source;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many cases each law tries when nothing else is asked for.
+const CASES: u32 = 300;
 
 fn config() -> Config {
     Config::new(worlds::NODE)
 }
 
-/// How many cases each law tries: `LAWS_CASES`, or few enough for everyday runs.
+/// How many cases each law tries: `LAWS_CASES`, or few enough for everyday runs. `LAWS_SEED` draws the same ones again;
+/// a failing test prints it.
+#[expect(clippy::print_stdout, reason = "a failing test shows what it printed")]
 fn settings() -> ProptestConfig {
-    let cases = std::env::var("LAWS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
-    ProptestConfig { cases, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
+    let seed = number("LAWS_SEED").unwrap_or_else(now);
+    println!("LAWS_SEED={seed}");
+    let cases = number("LAWS_CASES").map_or(CASES, |cases| u32::try_from(cases).unwrap());
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { cases, rng_seed, max_shrink_iters: 20_000, ..ProptestConfig::default() }
 }
 
 /// A random event of the world.
