@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 const LONGEST_FILE: usize = 500;
 
 /// Names of modules that say nothing.
-const EMPTY_NAMES: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
+const EMPTY_NAMES: [&str; 4] = ["common", "misc", "util", "utils"];
 
 /// What must not be written, and where (`tests`: in test files only). The words are split so that this file does not
 /// contain them.
