@@ -14,6 +14,7 @@ mod house;
 mod licences;
 mod metadata;
 mod packages;
+mod privilege;
 mod program;
 mod spdx;
 mod steps;

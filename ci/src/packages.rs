@@ -7,8 +7,9 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::privilege::is_root;
 use crate::program::{Program, find, search_path};
 
 /// A package and how to see that it is there.
@@ -155,17 +156,6 @@ fn is_library(file: &OsStr, name: &str) -> bool {
     rest == ".so" || rest.starts_with(".so.") || rest.strip_prefix('-').is_some_and(is_versioned)
 }
 
-/// Whether the effective user is root in this user namespace (the second number of `Uid:` in `/proc/self/status`).
-fn is_root() -> Result<bool> {
-    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-    effective_user(&status).map(|user| user == 0).context("/proc/self/status has no `Uid:` line")
-}
-
-fn effective_user(status: &str) -> Option<u32> {
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    users.split_whitespace().nth(1)?.parse().ok()
-}
-
 fn apt_get(arguments: &[&str]) -> Result<()> {
     Program::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").run()
 }
@@ -176,7 +166,7 @@ mod tests {
 
     use test_case::test_case;
 
-    use super::{Purpose, effective_user, instruction, is_library, select};
+    use super::{Purpose, instruction, is_library, select};
 
     #[test]
     fn instruction_can_be_pasted_into_a_shell() {
@@ -211,12 +201,5 @@ mod tests {
     #[test_case("libclang.a" => false; "a static library")]
     fn shared_library_is_known_by_its_file_name(file: &str) -> bool {
         is_library(OsStr::new(file), "libclang")
-    }
-
-    #[test_case("Name:\tci\nUid:\t1000\t0\t0\t0\n", Some(0); "effective user is the second number")]
-    #[test_case("Uid:\t0\t1000\t0\t0\n", Some(1000); "real user does not count")]
-    #[test_case("Gid:\t0\t0\t0\t0\n", None; "other lines are not taken for it")]
-    fn effective_user_comes_from_the_status_file(status: &str, expected: Option<u32>) {
-        assert_eq!(effective_user(status), expected);
     }
 }

@@ -10,11 +10,12 @@ use crate::metadata::Metadata;
 use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
 use crate::steps::{self, Step};
-use crate::{arrows, bench, coverage, house, licences, metadata, packages, toolchain, vm};
+use crate::{arrows, bench, coverage, house, licences, metadata, packages, privilege, toolchain, vm};
 
 /// Everything the pipeline checks, the quick ones first.
-const TEST: [Step; 11] = [
+const TEST: [Step; 12] = [
     Step { name: "packages", run: || packages::ensure(Purpose::Tests) },
+    Step { name: "privilege", run: privilege::ensure },
     Step { name: "toolchain", run: toolchain::ensure },
     Step { name: "form", run: check_form },
     Step { name: "house rules", run: house_rules },
@@ -134,7 +135,8 @@ fn bare_metal() -> Result<()> {
 
 /// One failing test hides no other: all of them run, then the step fails.
 fn tests() -> Result<()> {
-    Program::cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]).run()
+    let cargo = Program::cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    privilege::as_root(cargo)?.run()
 }
 
 /// The tests ran every scenario; which of them sent no packets, for want of something in this kernel, is said here.
