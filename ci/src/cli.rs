@@ -146,7 +146,7 @@ pub(crate) struct Vm {
     /// End a machine after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub(crate) limit: u64,
-    /// A command to run instead of scenarios.
+    /// A command to run instead of scenarios; its exit status is that of this program.
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
 }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; the exit status tells it in any case.
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
-            ExitCode::FAILURE
+            error.downcast_ref::<vm::CommandFailed>().map_or(ExitCode::FAILURE, |failed| failed.status.into())
         }
     }
 }

@@ -61,6 +61,21 @@ impl Workplace {
         Ok(Self { path })
     }
 
+    /// Removes what was left behind under `cache` by programs that were killed.
+    ///
+    /// # Errors
+    /// `cache` cannot be read.
+    pub(super) fn sweep(cache: &Path) -> Result<()> {
+        for entry in cache.read_dir().with_context(|| format!("cannot read {}", cache.display()))? {
+            let entry = entry?;
+            if owner(&entry.file_name().to_string_lossy()).is_some_and(|id| !is_running(id)) {
+                // What cannot be removed does no harm but take space.
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
+        Ok(())
+    }
+
     /// What the machine sees of it.
     pub(super) fn share(&self) -> PathBuf {
         self.path.join("share")
@@ -70,6 +85,15 @@ impl Workplace {
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// The process that a workplace with this name belongs to.
+fn owner(name: &str) -> Option<u32> {
+    name.strip_prefix(".job-")?.split('-').next()?.parse().ok()
+}
+
+fn is_running(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
 }
 
 impl Drop for Workplace {
@@ -205,7 +229,13 @@ fn tail(console: &[u8]) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{script, tail};
+    use super::{owner, script, tail};
+
+    #[test]
+    fn workplace_is_named_by_its_owner() {
+        assert_eq!(owner(".job-4711-0"), Some(4711));
+        assert_eq!(owner("6.1.0-56-amd64"), None);
+    }
 
     #[test]
     fn script_enters_the_project_and_becomes_the_command() {

@@ -61,7 +61,7 @@ pub(super) fn busybox() -> Result<Vec<u8>> {
     Ok(program)
 }
 
-/// Writes the initramfs of `kernel` to `file`.
+/// Writes the initramfs of `kernel` to `file`, all of it at once: another machine may be starting from it.
 ///
 /// # Errors
 /// Something of it is missing, or `file` cannot be written.
@@ -83,7 +83,9 @@ pub(super) fn write(kernel: &Kernel, file: &Path) -> Result<()> {
         };
         archive.program(&format!("modules/{at:03}-{}.ko", module_name(path)), &bytes);
     }
-    fs::write(file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))
+    let draft = file.with_extension(std::process::id().to_string());
+    let written = fs::write(&draft, archive.finish()).and_then(|()| fs::rename(&draft, file));
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Checks that `kernel` has the modules that a machine cannot do without.

@@ -17,6 +17,8 @@ mod qemu;
 mod saved;
 mod tally;
 
+use core::error::Error;
+use core::fmt;
 use core::time::Duration;
 use std::env;
 use std::fs;
@@ -29,7 +31,7 @@ use crate::cli::Vm;
 use crate::metadata::Metadata;
 use crate::packages::{self, Purpose};
 use crate::program::Program;
-use guest::{Ended, Job};
+use guest::{Ended, Job, Workplace};
 use kernel::Kernel;
 pub(crate) use kernel::Series;
 pub(crate) use tally::Tally;
@@ -38,6 +40,22 @@ pub(crate) use tally::Tally;
 const MACHINES: usize = 2;
 /// Where the machine leaves the results as JUnit XML.
 const JUNIT: &str = "/run/vm/job/junit.xml";
+
+/// The command did not end with exit status 0.
+#[derive(Debug)]
+pub(crate) struct CommandFailed {
+    /// The highest exit status.
+    pub(crate) status: u8,
+    on: String,
+}
+
+impl fmt::Display for CommandFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command ended with exit status {} on {}", self.status, self.on)
+    }
+}
+
+impl Error for CommandFailed {}
 
 /// A machine's share of the work.
 struct Errand {
@@ -64,6 +82,7 @@ pub(crate) fn run(options: &Vm, from: &Path) -> Result<()> {
     let project = env::current_dir().context("cannot tell the current directory")?;
     let cache = Metadata::read_workspace()?.target_directory.join("vm");
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    Workplace::sweep(&cache)?;
     let errands = errands(options, from, &cache)?;
     let limit = Duration::from_secs(options.limit);
     let mut outcomes = Vec::new();
@@ -235,10 +254,15 @@ fn summarize(errands: &[Errand], outcomes: &[Outcome], of_scenarios: bool) -> Re
     if of_scenarios {
         crate::say(total)?;
     }
-    if !failed.is_empty() {
-        bail!("not everything passed on {}", failed.join(", "));
+    if failed.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let on = failed.join(", ");
+    if of_scenarios {
+        bail!("not everything passed on {on}");
+    }
+    let status = outcomes.iter().map(|outcome| outcome.ended.status).max().unwrap_or(1);
+    Err(CommandFailed { status, on }.into())
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use crate::program::Program;
 
 /// How long a machine may take until it waits for the go-ahead.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How the names of saved machines begin.
+const PREFIX: &str = "saved-";
 /// What the init script says then.
 const READY: &str = "vm: ready";
 
@@ -30,15 +32,27 @@ const READY: &str = "vm: ready";
 /// # Errors
 /// It could not be booted or saved.
 pub(super) fn machine(machine: &Machine, kernel: &Kernel, place: &Workplace) -> Result<PathBuf> {
-    let file = kernel.directory.join(format!("saved-{:016x}", fingerprint(machine)?));
+    let file = kernel.directory.join(format!("{PREFIX}{:016x}", fingerprint(machine)?));
     if !file.exists() {
         crate::say(format_args!("saving a booted machine for {}", kernel.release))?;
         let draft = place.file("saved");
         save(machine, place, &draft)
             .with_context(|| format!("cannot save a machine with {}", kernel.release))?;
+        remove_others(&kernel.directory)?;
         fs::rename(&draft, &file)?;
     }
     Ok(file)
+}
+
+/// Removes the saved machines of a kernel, none of which can be started any more.
+fn remove_others(directory: &Path) -> Result<()> {
+    for entry in directory.read_dir().with_context(|| format!("cannot read {}", directory.display()))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Everything that a saved machine depends on.
