@@ -28,7 +28,9 @@ pub(super) struct Job<'a> {
     pub(super) cache: &'a Path,
     /// The directory that the command runs in and may write to.
     pub(super) project: &'a Path,
-    /// The command and its arguments.
+    /// The program of this workspace to run, if any; a copy of it runs, so that it may be built again meanwhile.
+    pub(super) program: Option<&'a Path>,
+    /// The program's arguments; without a program a command and its arguments.
     pub(super) command: &'a [String],
     /// The machine is ended after this long.
     pub(super) limit: Duration,
@@ -110,7 +112,13 @@ impl Drop for Workplace {
 pub(super) fn run(job: &Job<'_>, mut show: impl FnMut(&str) -> Result<()>) -> Result<Ended> {
     let place = Workplace::new(job.cache)?;
     fs::write(place.share().join("places"), places(job))?;
-    fs::write(place.share().join("command"), script(job.project, job.command))?;
+    let mut command = job.command.to_vec();
+    if let Some(program) = job.program {
+        let copy = place.file("program");
+        fs::copy(program, &copy).with_context(|| format!("cannot copy {}", program.display()))?;
+        command.insert(0, copy.display().to_string());
+    }
+    fs::write(place.share().join("command"), script(job.project, &command))?;
     let machine = Machine {
         accelerator: Accelerator::here(),
         kernel: job.kernel.elf(),

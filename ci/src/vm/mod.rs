@@ -63,6 +63,8 @@ struct Errand {
     name: String,
     kernel: Kernel,
     initramfs: PathBuf,
+    /// What runs in it: `sim` of this workspace, else the command's own program.
+    program: Option<PathBuf>,
     command: Vec<String>,
     junit: Option<PathBuf>,
 }
@@ -96,6 +98,7 @@ pub(crate) fn run(options: &Vm, from: &Path) -> Result<()> {
                         initramfs: &errand.initramfs,
                         cache: &cache,
                         project: &project,
+                        program: errand.program.as_deref(),
                         command: &errand.command,
                         limit,
                         from_saved: options.snapshot,
@@ -127,11 +130,11 @@ fn play(name: &str, job: &Job<'_>) -> Result<Outcome> {
 /// One machine for each kernel; with one kernel, its scenarios are dealt out to several machines.
 fn errands(options: &Vm, from: &Path, cache: &Path) -> Result<Vec<Errand>> {
     let series = if options.kernel.is_empty() { Series::ALL.to_vec() } else { options.kernel.clone() };
+    let program = if options.command.is_empty() { Some(build_sim(options.release)?) } else { None };
     let commands = if options.command.is_empty() {
-        let sim = build_sim(options.release)?;
         let hands = MACHINES.checked_div(series.len()).unwrap_or_default().max(1);
         let hands = dealt(&scenarios(options, from)?, hands);
-        hands.iter().map(|files| sim_command(&sim, options, files)).collect()
+        hands.iter().map(|files| sim_arguments(options, files)).collect()
     } else {
         vec![options.command.clone()]
     };
@@ -150,6 +153,7 @@ fn errands(options: &Vm, from: &Path, cache: &Path) -> Result<Vec<Errand>> {
                 name,
                 kernel: kernel.clone(),
                 initramfs: initramfs.clone(),
+                program: program.clone(),
                 command: command.clone(),
                 junit: options.command.is_empty().then_some(junit),
             });
@@ -158,17 +162,13 @@ fn errands(options: &Vm, from: &Path, cache: &Path) -> Result<Vec<Errand>> {
     Ok(errands)
 }
 
-fn sim_command(sim: &Path, options: &Vm, files: &[PathBuf]) -> Vec<String> {
-    let mut command = vec![sim.display().to_string()];
-    command.extend(
-        ["run", "--arm", "netns", "--require-all", "--junit", JUNIT, "--patience"].map(str::to_owned),
-    );
-    command.push(options.patience.to_string());
-    if let Some(state) = &options.state {
-        command.extend(["--state".to_owned(), state.clone()]);
-    }
-    command.extend(files.iter().map(|file| file.display().to_string()));
-    command
+/// What `sim` is told.
+fn sim_arguments(options: &Vm, files: &[PathBuf]) -> Vec<String> {
+    let patience = options.patience.to_string();
+    let run = ["run", "--arm", "netns", "--require-all", "--junit", JUNIT, "--patience", &patience];
+    let state = options.state.iter().flat_map(|state| ["--state", state]);
+    let files = files.iter().map(|file| file.display().to_string());
+    run.into_iter().chain(state).map(str::to_owned).chain(files).collect()
 }
 
 /// The scenarios that are named, else all.
