@@ -114,8 +114,7 @@ pub(crate) fn run(options: &Vm, from: &Path) -> Result<()> {
         });
         outcomes.extend(ended);
     }
-    let outcomes: Result<Vec<Outcome>> = outcomes.into_iter().collect();
-    summarize(&errands, &outcomes?, options.command.is_empty())
+    summarize(&errands, &outcomes, options.command.is_empty())
 }
 
 fn play(name: &str, job: &Job<'_>) -> Result<Outcome> {
@@ -124,7 +123,7 @@ fn play(name: &str, job: &Job<'_>) -> Result<Outcome> {
         tally = Tally::read(line);
         crate::say(format_args!("[{name}] {line}"))
     });
-    Ok(Outcome { ended: ended.with_context(|| format!("[{name}]"))?, tally })
+    Ok(Outcome { ended: ended?, tally })
 }
 
 /// One machine for each kernel; with one kernel, its scenarios are dealt out to several machines.
@@ -177,7 +176,11 @@ fn scenarios(options: &Vm, from: &Path) -> Result<Vec<PathBuf>> {
         // Short where they can be: paths are in every line of the report.
         let root = env::current_dir().context("cannot tell the current directory")?;
         let short = |file: PathBuf| file.strip_prefix(&root).map_or_else(|_| file.clone(), Path::to_owned);
-        return Ok(options.files.iter().map(|file| short(from.join(file))).collect());
+        let files: Vec<PathBuf> = options.files.iter().map(|file| short(from.join(file))).collect();
+        if let Some(absent) = files.iter().find(|file| !file.is_file()) {
+            bail!("there is no scenario {}", absent.display());
+        }
+        return Ok(files);
     }
     all_scenarios()
 }
@@ -233,22 +236,29 @@ fn executable(messages: &str) -> Option<PathBuf> {
 }
 
 /// Prints what ran where, and fails unless all of it passed.
-fn summarize(errands: &[Errand], outcomes: &[Outcome], of_scenarios: bool) -> Result<()> {
+fn summarize(errands: &[Errand], outcomes: &[Result<Outcome>], of_scenarios: bool) -> Result<()> {
     crate::say("")?;
     let mut total = Tally::default();
     let mut failed = Vec::new();
-    for (errand, Outcome { ended, tally }) in errands.iter().zip(outcomes) {
-        let (name, release, took) = (&errand.name, &errand.kernel.release, ended.took.as_secs_f64());
-        let counts = match tally {
-            Some(tally) => {
-                total += *tally;
-                tally.to_string()
+    let mut status = Some(0);
+    for (errand, outcome) in errands.iter().zip(outcomes) {
+        let (counts, passed) = match outcome {
+            Ok(Outcome { ended, tally }) => {
+                total += tally.unwrap_or_default();
+                status = status.map(|status: u8| status.max(ended.status));
+                let counts =
+                    tally.map_or_else(|| format!("exit status {}", ended.status), |tally| tally.to_string());
+                let took = ended.took.as_secs_f64();
+                (format!("{counts}  {took:.1} s"), ended.status == 0 && (tally.is_some() || !of_scenarios))
             }
-            None => format!("exit status {}", ended.status),
+            Err(error) => {
+                status = None;
+                (format!("{error:#}"), false)
+            }
         };
-        crate::say(format_args!("{name}  Linux {release}  {counts}  {took:.1} s"))?;
-        if ended.status != 0 || (of_scenarios && tally.is_none()) {
-            failed.push(name.as_str());
+        crate::say(format_args!("{}  Linux {}  {counts}", errand.name, errand.kernel.release))?;
+        if !passed {
+            failed.push(errand.name.as_str());
         }
     }
     if of_scenarios {
@@ -258,11 +268,10 @@ fn summarize(errands: &[Errand], outcomes: &[Outcome], of_scenarios: bool) -> Re
         return Ok(());
     }
     let on = failed.join(", ");
-    if of_scenarios {
-        bail!("not everything passed on {on}");
+    match status {
+        Some(status) if !of_scenarios => Err(CommandFailed { status, on }.into()),
+        _ => bail!("not everything passed on {on}"),
     }
-    let status = outcomes.iter().map(|outcome| outcome.ended.status).max().unwrap_or(1);
-    Err(CommandFailed { status, on }.into())
 }
 
 #[cfg(test)]
