@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use crate::model::{Attachment, Block, Labels, NamespacedName, Pod, Protocol, Selector};
 use crate::ruleset::{Datum, Key, KeyType, SetName, SetSpec, comment, fingerprint};
@@ -46,7 +46,7 @@ impl Scope {
     }
 }
 
-/// One of the sets of a group.
+/// One of the sets of a group. Only those that some rule looks up exist.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Part {
     /// MACs of attachments without addresses: they stand for whatever address the frame carries.
@@ -55,20 +55,15 @@ pub(crate) enum Part {
     Ip4,
     /// IPv6 addresses.
     Ip6,
-    /// MACs of all attachments, for frames that are neither IP nor ARP.
+    /// MACs of all attachments, for frames that carry no address of theirs.
     Mac,
+    /// `arp` and `ip6` while some attachment lists no addresses: whoever looks for it must be let ask.
+    Seek,
+    /// The solicited-node multicast addresses of all IPv6 addresses (RFC 4291 section 2.7.1).
+    Solicited,
 }
 
 impl GroupKey {
-    /// The parts of a group: of one with named ports, those that a transport packet can match.
-    pub(crate) fn parts(&self) -> &'static [Part] {
-        match (&self.port, self.within.is_empty()) {
-            (None, _) => &[Part::AnyIp, Part::Ip4, Part::Ip6, Part::Mac],
-            (Some(_), true) => &[Part::AnyIp, Part::Ip4, Part::Ip6],
-            (Some(_), false) => &[Part::Ip4, Part::Ip6],
-        }
-    }
-
     /// What all sets of the group have in common in their names.
     pub(crate) fn stem(&self) -> String {
         let kind = if self.port.is_some() { "named" } else { "peers" };
@@ -80,7 +75,8 @@ impl GroupKey {
         let mut key = vec![match part {
             Part::AnyIp | Part::Mac => KeyType::Mac,
             Part::Ip4 => KeyType::Ip4,
-            Part::Ip6 => KeyType::Ip6,
+            Part::Ip6 | Part::Solicited => KeyType::Ip6,
+            Part::Seek => KeyType::EtherType,
         }];
         if self.port.is_some() {
             key.push(KeyType::Port);
@@ -123,7 +119,15 @@ impl GroupKey {
     }
 
     fn plain(&self, attachment: &Attachment, elements: &mut Vec<(Part, Key)>) {
-        elements.extend(self.addresses(attachment).map(|(part, address)| (part, Key::One(address))));
+        for (part, address) in self.addresses(attachment) {
+            elements.push((part, Key::One(address)));
+            if let Datum::Ip6(address) = address {
+                elements.push((Part::Solicited, Key::One(Datum::Ip6(solicited(address)))));
+            }
+        }
+        if attachment.addresses.is_empty() {
+            elements.extend([Datum::ARP, Datum::IP6].map(|kind| (Part::Seek, Key::One(kind))));
+        }
         if let Some(mac) = attachment.mac {
             elements.push((Part::Mac, Key::One(Datum::Mac(mac))));
             if attachment.addresses.is_empty() {
@@ -156,6 +160,12 @@ impl GroupKey {
     }
 }
 
+/// The multicast address to which a host with `address` listens for neighbour solicitations: RFC 4291 section 2.7.1.
+pub(crate) fn solicited(address: Ipv6Addr) -> Ipv6Addr {
+    const PREFIX: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
+    Ipv6Addr::from_bits(PREFIX | (address.to_bits() & 0x00ff_ffff))
+}
+
 /// The name of one set of a group.
 pub(crate) fn set_name(stem: &str, part: Part) -> SetName {
     let part = match part {
@@ -163,6 +173,8 @@ pub(crate) fn set_name(stem: &str, part: Part) -> SetName {
         Part::Ip4 => "ip4",
         Part::Ip6 => "ip6",
         Part::Mac => "mac",
+        Part::Seek => "seek",
+        Part::Solicited => "solicited",
     };
     SetName::new(format!("{stem}-{part}"))
 }

@@ -1,24 +1,28 @@
 //! From a world to the ruleset that it demands: the definition that everything else is measured against.
 
-mod attachment;
+mod chain_key;
+mod enforcement;
 mod group;
+mod meeting;
 mod ownership;
 mod policy_chain;
+mod ranges;
 mod skeleton;
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::vec::Vec;
 
-pub(crate) use attachment::{AttachmentId, Judgement, Local, locals};
+pub(crate) use chain_key::ChainKey;
+pub(crate) use enforcement::{AttachmentId, Enforcement, Local, locals};
 pub(crate) use group::{GroupKey, Part, Scope, set_name};
 pub(crate) use ownership::Ownership;
-pub(crate) use policy_chain::{ChainKey, SetUse, policy_chain, ranges_name, ranges_set};
-pub(crate) use skeleton::{egress_mac, egress_port, ingress_mac, ingress_port, skeleton};
+pub(crate) use policy_chain::{SetUse, policy_chain};
+pub(crate) use ranges::{ranges_name, ranges_set};
+pub(crate) use skeleton::{egress_mac, egress_port, ingress_mac, ingress_port, managed_ports, skeleton};
 
 use crate::config::Config;
-use crate::model::Direction;
-use crate::ruleset::{Chain, ChainSpec, Datum, Elements, Key, Ruleset, Set, SetName, comment};
+use crate::model::{Pod, Policy};
+use crate::ruleset::{Chain, ChainSpec, Datum, Elements, Key, Ruleset, Set, SetName, Verdict, comment};
 use crate::world::World;
 
 /// The ruleset that `world` demands of the configured node, from scratch.
@@ -28,30 +32,23 @@ use crate::world::World;
 pub fn compile(world: &World, config: &Config) -> Ruleset {
     let mut ruleset = skeleton(config);
     let mut ownership = Ownership::default();
-    let mut judgements: BTreeMap<AttachmentId, (Judgement, Local<'_>)> = BTreeMap::new();
+    let mut enforced: BTreeMap<AttachmentId, (Enforcement, Local<'_>)> = BTreeMap::new();
     for local in world.pods().flat_map(|pod| locals(world, &config.node, pod)) {
         ownership.add_attachment(&local);
-        let judgement =
-            Judgement::new(&local, &world.policies_in(&local.pod.id.namespace).collect::<Vec<_>>());
-        judgements.insert(local.id.clone(), (judgement, local));
+        let policies: Vec<&Policy> = world.policies_in(&local.pod.id.namespace).collect();
+        enforced.insert(local.id.clone(), (Enforcement::new(&local, &policies), local));
     }
     for port in world.ports() {
         ownership.add_port(port);
     }
     let mut policy_chains: BTreeSet<&ChainKey> = BTreeSet::new();
-    for (id, (judgement, _)) in &judgements {
-        for direction in Direction::ALL {
-            if let Some(policies) = judgement.chains(direction) {
-                ruleset.chains.insert(id.chain(direction), id.judging_chain(direction, policies));
-                policy_chains.extend(policies);
-            }
-        }
+    for (enforcement, _) in enforced.values() {
+        ruleset.chains.extend(enforcement.chains.clone());
+        policy_chains.extend(&enforcement.policies);
     }
     let sets = add_policy_chains(&mut ruleset, world, &policy_chains);
-    for set in &sets {
-        add_set(&mut ruleset, world, set);
-    }
-    dispatch(&mut ruleset, world, &ownership, &judgements);
+    add_sets(&mut ruleset, world, &sets);
+    dispatch(&mut ruleset, world, &ownership, &enforced);
     ruleset
 }
 
@@ -68,25 +65,31 @@ fn add_policy_chains(ruleset: &mut Ruleset, world: &World, keys: &BTreeSet<&Chai
     sets
 }
 
-/// Adds the sets behind one use, with their elements.
-fn add_set(ruleset: &mut Ruleset, world: &World, set: &SetUse) {
-    let group = match set {
-        SetUse::Ranges { kind, ranges } => {
-            ruleset.sets.insert(ranges_name(*kind, ranges), ranges_set(*kind, ranges));
-            return;
-        }
-        SetUse::Group(group) => group,
-    };
-    let mut elements: BTreeMap<Part, Elements> =
-        group.parts().iter().map(|part| (*part, Elements::new())).collect();
-    for pod in covered_pods(world, &group.scope).filter(|pod| group.pods.matches(&pod.labels)) {
-        for (part, key) in group.elements(pod) {
-            elements.entry(part).or_default().insert(key, None);
+/// Adds the sets in use, with their elements.
+fn add_sets(ruleset: &mut Ruleset, world: &World, sets: &BTreeSet<SetUse>) {
+    let mut groups: BTreeMap<&GroupKey, BTreeMap<Part, Elements>> = BTreeMap::new();
+    for set in sets {
+        match set {
+            SetUse::Group(group, part) => {
+                groups.entry(group).or_default().insert(*part, Elements::new());
+            }
+            SetUse::Ranges { kind, ranges } => {
+                ruleset.sets.insert(ranges_name(*kind, ranges), ranges_set(*kind, ranges));
+            }
         }
     }
-    let stem: String = group.stem();
-    for (part, elements) in elements {
-        ruleset.sets.insert(set_name(&stem, part), Set { spec: group.spec(part), elements });
+    for (group, mut parts) in groups {
+        for pod in covered_pods(world, &group.scope).filter(|pod| group.pods.matches(&pod.labels)) {
+            for (part, key) in group.elements(pod) {
+                if let Some(elements) = parts.get_mut(&part) {
+                    elements.insert(key, None);
+                }
+            }
+        }
+        let stem = group.stem();
+        for (part, elements) in parts {
+            ruleset.sets.insert(set_name(&stem, part), Set { spec: group.spec(part), elements });
+        }
     }
 }
 
@@ -94,7 +97,7 @@ fn add_set(ruleset: &mut Ruleset, world: &World, set: &SetUse) {
 pub(crate) fn covered_pods<'a>(
     world: &'a World,
     scope: &'a Scope,
-) -> impl Iterator<Item = &'a crate::model::Pod> + use<'a> {
+) -> impl Iterator<Item = &'a Pod> + use<'a> {
     let all = matches!(scope, Scope::All).then(|| world.pods());
     let namespaces = world.namespaces().map(|(name, _)| name).filter(|name| match scope {
         Scope::All | Scope::Named(_) => false,
@@ -113,24 +116,30 @@ fn dispatch(
     ruleset: &mut Ruleset,
     world: &World,
     ownership: &Ownership,
-    judgements: &BTreeMap<AttachmentId, (Judgement, Local<'_>)>,
+    enforced: &BTreeMap<AttachmentId, (Enforcement, Local<'_>)>,
 ) {
-    let mut without_port: BTreeMap<&AttachmentId, &(Judgement, Local<'_>)> = judgements.iter().collect();
-    let mut put = |map: SetName, key: Datum, verdict| {
-        if let Some(map) = ruleset.sets.get_mut(&map) {
-            map.elements.entry(Key::One(key)).or_insert(Some(verdict));
+    let mut without_port: BTreeMap<&AttachmentId, &(Enforcement, Local<'_>)> = enforced.iter().collect();
+    let mut put = |set: SetName, key: Datum, verdict: Option<&Verdict>| {
+        if let Some(set) = ruleset.sets.get_mut(&set) {
+            set.elements.entry(Key::One(key)).or_insert(verdict.cloned());
         }
     };
     for port in world.ports() {
-        let Some(owner) = ownership.owner(port) else { continue };
-        let Some((judgement, _)) = judgements.get(owner) else { continue };
+        let Some((owner, (enforcement, _))) = ownership.owner(port).and_then(|id| enforced.get_key_value(id))
+        else {
+            continue;
+        };
         without_port.remove(owner);
-        put(egress_port(), Datum::Index(port.index), judgement.verdict(owner, Direction::Egress));
-        put(ingress_port(), Datum::Index(port.index), judgement.verdict(owner, Direction::Ingress));
+        let index = Datum::Index(port.index);
+        put(managed_ports(), index, None);
+        for (map, verdict) in [egress_port(), ingress_port()].into_iter().zip(&enforcement.verdicts) {
+            put(map, index, Some(verdict));
+        }
     }
-    for (id, (judgement, local)) in without_port {
-        let Some(mac) = local.attachment.mac.filter(|_| !judgement.is_free()) else { continue };
-        put(egress_mac(), Datum::Mac(mac), judgement.verdict(id, Direction::Egress));
-        put(ingress_mac(), Datum::Mac(mac), judgement.verdict(id, Direction::Ingress));
+    for (enforcement, local) in without_port.into_values() {
+        let Some(mac) = local.attachment.mac.filter(|_| !enforcement.is_free()) else { continue };
+        for (map, verdict) in [egress_mac(), ingress_mac()].into_iter().zip(&enforcement.verdicts) {
+            put(map, Datum::Mac(mac), Some(verdict));
+        }
     }
 }

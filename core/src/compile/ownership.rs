@@ -7,7 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
-use super::attachment::{AttachmentId, Local};
+use super::enforcement::{AttachmentId, Local};
 use crate::model::{BridgePort, Mac};
 
 /// Local attachments and ports by MAC.

@@ -8,10 +8,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use crate::config::Config;
-use crate::model::Protocol;
+use crate::model::{Direction, Protocol};
 use crate::ruleset::{
     BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, KeyType, Rule,
     Ruleset, Set, SetName, SetSpec, Verdict,
@@ -34,6 +35,9 @@ const UDP: Duration = Duration::from_mins(2);
 const SCTP: Duration = Duration::from_secs(210);
 /// An echo request that waits for its reply (`nf_ct_icmp_timeout`, `net/netfilter/nf_conntrack_proto_icmp.c`).
 const ECHO: Duration = Duration::from_secs(30);
+
+/// How long an ARP claim is remembered: the shortest time that nft can write down.
+const CLAIM: Duration = Duration::from_secs(1);
 
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
@@ -103,9 +107,19 @@ impl Origin {
     }
 }
 
-/// The chain that passes what always passes.
-pub(crate) fn neighbours() -> ChainName {
-    ChainName::new("neighbours")
+/// The set of the ports of all managed pods.
+pub(crate) fn managed_ports() -> SetName {
+    SetName::new("managed-ports")
+}
+
+/// The chain that passes what always passes in `direction`.
+pub(crate) fn always(direction: Direction) -> ChainName {
+    ChainName::new(format!("always-{direction}"))
+}
+
+/// The chain that passes what a DHCP client sends or gets.
+pub(crate) fn dhcp_client(direction: Direction) -> ChainName {
+    ChainName::new(format!("dhcp-client-{direction}"))
 }
 
 /// A ruleset of the fixed parts alone.
@@ -120,8 +134,14 @@ pub(crate) fn skeleton(config: &Config) -> Ruleset {
         let spec = SetSpec { key: vec![key], verdict_map: true, ..SetSpec::default() };
         ruleset.sets.insert(name, Set { spec, elements: Elements::new() });
     }
+    let ports = SetSpec { key: vec![KeyType::Index], ..SetSpec::default() };
+    ruleset.sets.insert(managed_ports(), Set { spec: ports, elements: Elements::new() });
+    ruleset.sets.insert(claimed(), Set { spec: claimed_spec(), elements: Elements::new() });
     base_chains(&mut ruleset);
-    ruleset.chains.insert(neighbours(), chain(None, always(config)));
+    for direction in Direction::ALL {
+        ruleset.chains.insert(always(direction), chain(None, always_rules(direction, config)));
+        ruleset.chains.insert(dhcp_client(direction), chain(None, dhcp_rules(direction)));
+    }
     for origin in [Origin::Admitted, Origin::Started] {
         for flow in Flow::ALL {
             ruleset.sets.insert(flow.set(origin), Set { spec: flow.spec(origin), elements: Elements::new() });
@@ -150,27 +170,131 @@ fn base_chains(ruleset: &mut Ruleset) {
     }
 }
 
-/// ARP and neighbour discovery (types 133 to 136: RFC 4861 section 4; 143: RFC 3810 section 5.2), and what the
-/// configuration lets pass.
-fn always(config: &Config) -> Vec<Rule> {
-    let mut rules = vec![accept(vec![Expr::is(Field::NetworkProtocol, Datum::ARP)])];
-    let icmp6 = || {
-        vec![Expr::is(Field::NetworkProtocol, Datum::IP6), Expr::is(Field::TransportProtocol, Datum::ICMP6)]
+/// ICMPv6 types: RFC 4861 section 4, RFC 2710 section 3, RFC 3810 section 5.2.
+const ICMP6_ROUTER_SOLICITATION: u8 = 133;
+const ICMP6_ROUTER_ADVERTISEMENT: u8 = 134;
+/// A neighbour solicitation.
+pub(crate) const ICMP6_SOLICITATION: u8 = 135;
+/// A neighbour advertisement.
+pub(crate) const ICMP6_ADVERTISEMENT: u8 = 136;
+/// Reports and leave messages of multicast listeners, both versions.
+const ICMP6_LISTENER: [u8; 3] = [131, 132, 143];
+
+/// What passes an isolated attachment in `direction`, whatever its policies say.
+fn always_rules(direction: Direction, config: &Config) -> Vec<Rule> {
+    let mut rules = match direction {
+        Direction::Egress => vec![
+            // An ARP probe, and duplicate address detection: RFC 5227 section 2.1.1, RFC 4862 section 5.4.2.
+            accept(
+                [arp_request(), vec![Expr::is(Field::ArpSenderIp, Datum::Ip4(Ipv4Addr::UNSPECIFIED))]]
+                    .concat(),
+            ),
+            accept(
+                [
+                    icmp6(ICMP6_SOLICITATION),
+                    vec![Expr::is(Field::Ip6Source, Datum::Ip6(Ipv6Addr::UNSPECIFIED))],
+                ]
+                .concat(),
+            ),
+            accept(icmp6(ICMP6_ROUTER_SOLICITATION)),
+            accept(icmp6(ICMP6_LISTENER[0])),
+            accept(icmp6(ICMP6_LISTENER[1])),
+            accept(icmp6(ICMP6_LISTENER[2])),
+        ],
+        Direction::Ingress => {
+            let from_a_pod = Expr::within(vec![Field::InputPort], managed_ports());
+            let dropped = [from_a_pod, Expr::Counter, Expr::Verdict(Verdict::Drop)];
+            vec![
+                rule(icmp6(ICMP6_ROUTER_ADVERTISEMENT).into_iter().chain(dropped).collect()),
+                accept(icmp6(ICMP6_ROUTER_ADVERTISEMENT)),
+            ]
+        }
     };
-    let discovery = Expr::Range { field: Field::Icmp6Type, low: Datum::Byte(133), high: Datum::Byte(136) };
-    for kind in [discovery, Expr::is(Field::Icmp6Type, Datum::Byte(143))] {
-        let mut guards = icmp6();
-        guards.push(kind);
-        rules.push(accept(guards));
-    }
     if config.accept_icmp {
         let icmp = Expr::is(Field::TransportProtocol, Datum::ICMP);
         rules.push(accept(vec![Expr::is(Field::NetworkProtocol, Datum::IP4), icmp]));
     }
     if config.accept_icmp6 {
-        rules.push(accept(icmp6()));
+        rules.extend(accept_icmp6());
     }
     rules
+}
+
+/// All ICMPv6 but neighbour solicitations and advertisements, whose rules stand.
+fn accept_icmp6() -> Vec<Rule> {
+    let kinds = |low, high| {
+        let range = Expr::Range { field: Field::Icmp6Type, low: Datum::Byte(low), high: Datum::Byte(high) };
+        let mut exprs = icmp6(0);
+        exprs.pop();
+        exprs.push(range);
+        accept(exprs)
+    };
+    vec![kinds(0, 134), kinds(137, 255)]
+}
+
+/// What a DHCP client sends (egress) and gets (ingress): RFC 2131 section 4.1, RFC 8415 section 7.2.
+fn dhcp_rules(direction: Direction) -> Vec<Rule> {
+    let ports = |ip6, client, server| {
+        let (source, destination) = match direction {
+            Direction::Egress => (client, server),
+            Direction::Ingress => (server, client),
+        };
+        accept(vec![
+            Expr::is(Field::NetworkProtocol, if ip6 { Datum::IP6 } else { Datum::IP4 }),
+            Expr::is(Field::TransportProtocol, Datum::UDP),
+            Expr::is(Field::SourcePort, Datum::Port(source)),
+            Expr::is(Field::DestinationPort, Datum::Port(destination)),
+        ])
+    };
+    vec![ports(false, 68, 67), ports(true, 546, 547)]
+}
+
+/// The addresses that a port has lately claimed by ARP.
+fn claimed() -> SetName {
+    SetName::new("claimed-ip4")
+}
+
+fn claimed_spec() -> SetSpec {
+    let dynamic = Some(Dynamic { size: FLOWS_MAX, timeout: CLAIM });
+    SetSpec { key: vec![KeyType::Index, KeyType::Ip4], dynamic, ..SetSpec::default() }
+}
+
+/// Rules that pass an announcement of an attachment whose addresses nobody knows: it asks for the address that it sends
+/// from. Two fields of a frame cannot be compared, but the second can be looked up where the first has just been put.
+pub(crate) fn claims() -> Vec<Rule> {
+    let port_and = |address| vec![Field::InputPort, address];
+    let claim = Expr::Update { fields: port_and(Field::ArpSenderIp), set: claimed(), timeout: CLAIM };
+    let arp = || Expr::is(Field::NetworkProtocol, Datum::ARP);
+    vec![rule(vec![arp(), claim]), accept(vec![arp(), Expr::within(port_and(Field::ArpTargetIp), claimed())])]
+}
+
+/// The conditions for an ICMPv6 message of this type.
+pub(crate) fn icmp6(kind: u8) -> Vec<Expr> {
+    vec![
+        Expr::is(Field::NetworkProtocol, Datum::IP6),
+        Expr::is(Field::TransportProtocol, Datum::ICMP6),
+        Expr::is(Field::Icmp6Type, Datum::Byte(kind)),
+    ]
+}
+
+/// The conditions for an ARP request.
+pub(crate) fn arp_request() -> Vec<Expr> {
+    vec![Expr::is(Field::NetworkProtocol, Datum::ARP), Expr::is(Field::ArpOperation, Datum::ArpOperation(1))]
+}
+
+/// The condition that a frame is for more than one station.
+pub(crate) fn multicast() -> Expr {
+    group_bit(1)
+}
+
+/// The condition that a frame is for one station.
+pub(crate) fn unicast() -> Expr {
+    group_bit(0)
+}
+
+fn group_bit(value: u8) -> Expr {
+    let field = Field::EtherDestinationFirst;
+    Expr::Compare { field, mask: Some(1), negated: false, value: Datum::Byte(value) }
 }
 
 /// What is tracked in one pair of sets.
@@ -317,11 +441,13 @@ fn chain(base: Option<BaseChain>, rules: Vec<Rule>) -> Chain {
     Chain { spec: ChainSpec { base, comment: String::new() }, rules }
 }
 
+/// A rule without a comment.
 pub(crate) fn rule(exprs: Vec<Expr>) -> Rule {
     Rule { exprs, comment: String::new() }
 }
 
-fn accept(mut exprs: Vec<Expr>) -> Rule {
+/// A rule that accepts what meets the conditions.
+pub(crate) fn accept(mut exprs: Vec<Expr>) -> Rule {
     exprs.push(Expr::Verdict(Verdict::Accept));
     rule(exprs)
 }
@@ -331,6 +457,7 @@ pub(crate) fn jump(chain: ChainName) -> Rule {
     rule(vec![Expr::Verdict(Verdict::Jump(chain))])
 }
 
-fn goto(chain: ChainName) -> Rule {
+/// A rule that leaves the rest to another chain.
+pub(crate) fn goto(chain: ChainName) -> Rule {
     rule(vec![Expr::Verdict(Verdict::Goto(chain))])
 }

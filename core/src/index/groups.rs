@@ -14,8 +14,10 @@ use crate::world::World;
 /// A group in use.
 #[derive(Clone, Debug)]
 struct Group {
-    key: GroupKey,
+    key: Arc<GroupKey>,
     stem: String,
+    /// The parts whose sets are in use.
+    parts: BTreeSet<Part>,
     /// Elements that more than one attachment contributes, with the number of the others: two networks may use the same
     /// addresses.
     shared: BTreeMap<(Part, Key), usize>,
@@ -31,7 +33,7 @@ struct ScopeIndex {
 /// All groups in use.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Groups {
-    ids: BTreeMap<GroupKey, usize>,
+    ids: BTreeMap<Arc<GroupKey>, usize>,
     by_id: BTreeMap<usize, Group>,
     next_id: usize,
     scopes: BTreeMap<Scope, ScopeIndex>,
@@ -40,21 +42,30 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Takes a group into use: creates its sets and fills them.
-    pub(crate) fn add(&mut self, world: &World, desired: &mut Desired, key: &GroupKey) {
+    /// Takes one set of a group into use: creates and fills it.
+    pub(crate) fn add(&mut self, world: &World, desired: &mut Desired, key: &Arc<GroupKey>, part: Part) {
+        let id = match self.ids.get(key) {
+            Some(id) => *id,
+            None => self.create(world, key),
+        };
+        let Some(group) = self.by_id.get_mut(&id) else { return };
+        group.parts.insert(part);
+        let set = Set { spec: key.spec(part), elements: Elements::new() };
+        desired.put_set(set_name(&group.stem, part), set);
+        for pod in covered_pods(world, &key.scope).filter(|pod| key.pods.matches(&pod.labels)) {
+            group.add(desired, pod, Some(part));
+        }
+    }
+
+    fn create(&mut self, world: &World, key: &Arc<GroupKey>) -> usize {
         let id = self.next_id;
         self.next_id += 1;
-        let stem = key.stem();
-        for part in key.parts() {
-            desired.put_set(set_name(&stem, *part), Set { spec: key.spec(*part), elements: Elements::new() });
-        }
-        let mut group = Group { key: key.clone(), stem, shared: BTreeMap::new() };
-        for pod in covered_pods(world, &key.scope).filter(|pod| key.pods.matches(&pod.labels)) {
-            group.add(desired, pod);
-        }
+        let group =
+            Group { key: key.clone(), stem: key.stem(), parts: BTreeSet::new(), shared: BTreeMap::new() };
         self.file(world, id, key);
         self.ids.insert(key.clone(), id);
         self.by_id.insert(id, group);
+        id
     }
 
     /// Files a new group under its scope and labels.
@@ -71,15 +82,18 @@ impl Groups {
         scope.by_labels.insert(&key.pods, &id);
     }
 
-    /// Gives a group up: deletes its sets.
-    pub(crate) fn remove(&mut self, desired: &mut Desired, key: &GroupKey) {
-        let Some(group) = self.ids.remove(key).and_then(|id| Some((id, self.by_id.remove(&id)?))) else {
+    /// Gives one set of a group up: deletes it, and forgets the group with its last set.
+    pub(crate) fn remove(&mut self, desired: &mut Desired, key: &GroupKey, part: Part) {
+        let Some(id) = self.ids.get(key).copied() else { return };
+        let Some(group) = self.by_id.get_mut(&id) else { return };
+        desired.remove_set(set_name(&group.stem, part));
+        group.parts.remove(&part);
+        group.shared.retain(|(of, _), _| *of != part);
+        if !group.parts.is_empty() {
             return;
-        };
-        let (id, group) = group;
-        for part in key.parts() {
-            desired.remove_set(set_name(&group.stem, *part));
         }
+        self.ids.remove(key);
+        self.by_id.remove(&id);
         let Some(scope) = self.scopes.get_mut(&key.scope) else { return };
         scope.groups.remove(&id);
         scope.by_labels.remove(&key.pods, &id);
@@ -102,7 +116,7 @@ impl Groups {
         if let Some(pod) = new {
             for id in after.iter().filter(|id| !(unchanged && before.contains(id))) {
                 if let Some(group) = self.by_id.get_mut(id) {
-                    group.add(desired, pod);
+                    group.add(desired, pod, None);
                 }
             }
         }
@@ -142,7 +156,7 @@ impl Groups {
                         continue;
                     }
                     if after {
-                        group.add(desired, pod);
+                        group.add(desired, pod, None);
                     } else {
                         group.remove(desired, pod);
                     }
@@ -172,9 +186,11 @@ impl Groups {
 }
 
 impl Group {
-    fn add(&mut self, desired: &mut Desired, pod: &Pod) {
+    /// Adds what a pod contributes, to all sets in use or to one of them.
+    fn add(&mut self, desired: &mut Desired, pod: &Pod, only: Option<Part>) {
         for (part, key) in self.key.elements(pod) {
-            if desired.put_element(&set_name(&self.stem, part), key.clone(), None) {
+            let wanted = self.parts.contains(&part) && only.is_none_or(|only| only == part);
+            if wanted && desired.put_element(&set_name(&self.stem, part), key.clone(), None) {
                 *self.shared.entry((part, key)).or_default() += 1;
             }
         }
@@ -182,6 +198,9 @@ impl Group {
 
     fn remove(&mut self, desired: &mut Desired, pod: &Pod) {
         for element in self.key.elements(pod) {
+            if !self.parts.contains(&element.0) {
+                continue;
+            }
             match self.shared.get_mut(&element) {
                 None => desired.remove_element(&set_name(&self.stem, element.0), element.1),
                 Some(1) => {

@@ -9,12 +9,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::compile::{
-    AttachmentId, ChainKey, Judgement, Local, Ownership, SetUse, egress_mac, egress_port, ingress_mac,
-    ingress_port, locals, policy_chain, ranges_name, ranges_set, skeleton,
+    AttachmentId, ChainKey, Enforcement, Local, Ownership, SetUse, egress_mac, egress_port, ingress_mac,
+    ingress_port, locals, managed_ports, policy_chain, ranges_name, ranges_set, skeleton,
 };
 use crate::config::Config;
-use crate::model::{BridgePort, Direction, Labels, Mac, NamespacedName, Pod, Policy};
-use crate::ruleset::{Chain, ChainSpec, Datum, Key, SetName, Verdict, comment};
+use crate::model::{BridgePort, Labels, Mac, NamespacedName, Pod, Policy};
+use crate::ruleset::{Chain, ChainSpec, Datum, Key, comment};
 use crate::world::World;
 
 pub(crate) use desired::Desired;
@@ -24,7 +24,7 @@ use labels::LabelIndex;
 /// A local attachment as it is enforced.
 #[derive(Clone, Default, Debug)]
 struct Enforced {
-    judgement: Judgement,
+    enforcement: Enforcement,
     mac: Option<Mac>,
     bridge: Arc<str>,
     ports: BTreeSet<u32>,
@@ -46,7 +46,7 @@ pub(crate) struct Index {
     local_pods: BTreeSet<NamespacedName>,
     ownership: Ownership,
     owners: BTreeMap<u32, AttachmentId>,
-    /// Isolated attachments without a port, by MAC.
+    /// Attachments with something to enforce but without a port, by MAC.
     pending: BTreeMap<Mac, BTreeSet<AttachmentId>>,
     policies: BTreeMap<Arc<str>, LabelIndex<NamespacedName>>,
     chains: BTreeMap<ChainKey, PolicyChain>,
@@ -179,11 +179,11 @@ impl Index {
         let candidates = self.policies.get(&local.id.pod.namespace).into_iter();
         let candidates = candidates.flat_map(|index| index.candidates(&local.pod.labels));
         let candidates: Vec<&Policy> = candidates.filter_map(|id| world.policy(id)).collect();
-        let judgement = Judgement::new(local, &candidates);
+        let enforcement = Enforcement::new(local, &candidates);
         let known = self.attachments.get(&local.id);
         let moved =
             known.is_none_or(|old| old.mac != local.attachment.mac || old.bridge != local.bridge.bridge);
-        if !moved && known.is_some_and(|old| old.judgement == judgement) {
+        if !moved && known.is_some_and(|old| old.enforcement == enforcement) {
             return;
         }
         if moved {
@@ -192,8 +192,8 @@ impl Index {
         let enforced = self.attachments.entry(local.id.clone()).or_default();
         enforced.mac = local.attachment.mac;
         enforced.bridge = local.bridge.bridge.clone();
-        let before = core::mem::replace(&mut enforced.judgement, judgement.clone());
-        self.judge(world, &local.id, &before, &judgement);
+        let before = core::mem::replace(&mut enforced.enforcement, enforcement.clone());
+        self.replace(world, &before, &enforcement);
         if moved {
             self.ownership.add_attachment(local);
             if let Some(mac) = local.attachment.mac {
@@ -206,7 +206,7 @@ impl Index {
     fn remove_attachment(&mut self, world: &World, id: &AttachmentId) {
         self.detach(world, id);
         if let Some(old) = self.attachments.remove(id) {
-            self.judge(world, id, &old.judgement, &Judgement::default());
+            self.replace(world, &old.enforcement, &Enforcement::default());
         }
     }
 
@@ -233,8 +233,9 @@ impl Index {
                 if let Some(enforced) = self.attachments.get_mut(&id) {
                     enforced.ports.remove(&index);
                 }
-                self.desired.remove_element(&egress_port(), Key::One(Datum::Index(index)));
-                self.desired.remove_element(&ingress_port(), Key::One(Datum::Index(index)));
+                for set in [egress_port(), ingress_port(), managed_ports()] {
+                    self.desired.remove_element(&set, Key::One(Datum::Index(index)));
+                }
                 self.dispatch_attachment(&id);
             }
             if let Some(id) = owner {
@@ -248,17 +249,15 @@ impl Index {
 
     /// Writes the map elements that lead to an attachment's chains.
     fn dispatch_attachment(&mut self, id: &AttachmentId) {
-        let Some(Enforced { judgement, mac, ports, .. }) = self.attachments.get(id) else { return };
-        let verdicts = Direction::ALL.map(|direction| judgement.verdict(id, direction));
-        let waits = ports.is_empty() && !judgement.is_free();
+        let Some(Enforced { enforcement, mac, ports, .. }) = self.attachments.get(id) else { return };
+        let waits = ports.is_empty() && !enforcement.is_free();
         let mac = *mac;
         for index in ports {
-            put_verdicts(
-                &mut self.desired,
-                &[egress_port(), ingress_port()],
-                Datum::Index(*index),
-                &verdicts,
-            );
+            let key = Key::One(Datum::Index(*index));
+            self.desired.put_element(&managed_ports(), key.clone(), None);
+            for (map, verdict) in [egress_port(), ingress_port()].iter().zip(&enforcement.verdicts) {
+                self.desired.put_element(map, key.clone(), Some(verdict.clone()));
+            }
         }
         if let Some(mac) = mac {
             if waits {
@@ -284,35 +283,31 @@ impl Index {
     /// Writes the map elements for a MAC: the first waiting attachment decides.
     fn dispatch_mac(&mut self, mac: Mac) {
         let first = self.pending.get(&mac).and_then(|waiting| waiting.first());
-        let judged = first.and_then(|id| Some((id, self.attachments.get(id)?)));
-        if let Some((id, enforced)) = judged {
-            let verdicts = Direction::ALL.map(|direction| enforced.judgement.verdict(id, direction));
-            put_verdicts(&mut self.desired, &[egress_mac(), ingress_mac()], Datum::Mac(mac), &verdicts);
-        } else {
-            self.desired.remove_element(&egress_mac(), Key::One(Datum::Mac(mac)));
-            self.desired.remove_element(&ingress_mac(), Key::One(Datum::Mac(mac)));
+        let key = Key::One(Datum::Mac(mac));
+        let verdicts = first.and_then(|id| self.attachments.get(id)).map(|enforced| &enforced.enforcement.verdicts);
+        for (map, at) in [egress_mac(), ingress_mac()].iter().zip(0..) {
+            match verdicts.and_then(|verdicts| verdicts.get(at)) {
+                Some(verdict) => {
+                    self.desired.put_element(map, key.clone(), Some(verdict.clone()));
+                }
+                None => self.desired.remove_element(map, key.clone()),
+            }
         }
     }
 
-    /// Moves an attachment's chains from one judgement to another.
-    fn judge(&mut self, world: &World, id: &AttachmentId, old: &Judgement, new: &Judgement) {
-        for direction in Direction::ALL {
-            let (before, after) = (old.chains(direction), new.chains(direction));
-            if before == after {
-                continue;
-            }
-            for key in after.unwrap_or_default() {
-                self.use_chain(world, key);
-            }
-            match after {
-                Some(policies) => {
-                    self.desired.put_chain(id.chain(direction), id.judging_chain(direction, policies));
-                }
-                None => self.desired.remove_chain(id.chain(direction)),
-            }
-            for key in before.unwrap_or_default() {
-                self.drop_chain(key);
-            }
+    /// Replaces what exists for an attachment.
+    fn replace(&mut self, world: &World, old: &Enforcement, new: &Enforcement) {
+        for key in new.policies.difference(&old.policies) {
+            self.use_chain(world, key);
+        }
+        for (name, chain) in &new.chains {
+            self.desired.put_chain(name.clone(), chain.clone());
+        }
+        for name in old.chains.keys().filter(|name| !new.chains.contains_key(*name)) {
+            self.desired.remove_chain(name.clone());
+        }
+        for key in old.policies.difference(&new.policies) {
+            self.drop_chain(key);
         }
     }
 
@@ -364,7 +359,7 @@ impl Index {
             *users += 1;
             if *users == 1 {
                 match set {
-                    SetUse::Group(group) => self.groups.add(world, &mut self.desired, group),
+                    SetUse::Group(group, part) => self.groups.add(world, &mut self.desired, group, *part),
                     SetUse::Ranges { kind, ranges } => {
                         self.desired.put_set(ranges_name(*kind, ranges), ranges_set(*kind, ranges));
                     }
@@ -385,16 +380,9 @@ impl Index {
             }
             self.sets.remove(set);
             match set {
-                SetUse::Group(group) => self.groups.remove(&mut self.desired, group),
+                SetUse::Group(group, part) => self.groups.remove(&mut self.desired, group, *part),
                 SetUse::Ranges { kind, ranges } => self.desired.remove_set(ranges_name(*kind, ranges)),
             }
         }
-    }
-}
-
-/// Writes one key of the two dispatch maps, given in the order of [`Direction::ALL`].
-fn put_verdicts(desired: &mut Desired, maps: &[SetName; 2], key: Datum, verdicts: &[Verdict; 2]) {
-    for (map, verdict) in maps.iter().zip(verdicts) {
-        desired.put_element(map, Key::One(key), Some(verdict.clone()));
     }
 }

@@ -24,6 +24,8 @@ pub enum Field {
     DestinationPort,
     /// Ethernet destination.
     EtherDestination,
+    /// The first byte of the Ethernet destination; its lowest bit is set for broadcast and multicast (IEEE 802.3, I/G).
+    EtherDestinationFirst,
     /// Ethernet source.
     EtherSource,
     /// Identifier of an ICMP echo message: RFC 792.
@@ -98,13 +100,14 @@ pub enum PayloadBase {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ArpOperation,
         Self::ArpSenderMac,
         Self::ArpSenderIp,
         Self::ArpTargetIp,
         Self::DestinationPort,
         Self::EtherDestination,
+        Self::EtherDestinationFirst,
         Self::EtherSource,
         Self::IcmpId,
         Self::IcmpType,
@@ -135,6 +138,7 @@ impl Field {
             Self::ArpTargetIp => ("arp daddr ip", at(Network, 24, 4), KeyType::Ip4),
             Self::DestinationPort => ("th dport", at(Transport, 2, 2), KeyType::Port),
             Self::EtherDestination => ("ether daddr", at(Link, 0, 6), KeyType::Mac),
+            Self::EtherDestinationFirst => ("@ll,0,8", at(Link, 0, 1), KeyType::Byte),
             Self::EtherSource => ("ether saddr", at(Link, 6, 6), KeyType::Mac),
             Self::IcmpId => ("icmp id", at(Transport, 4, 2), KeyType::IcmpId),
             Self::IcmpType => ("icmp type", at(Transport, 0, 1), KeyType::Byte),

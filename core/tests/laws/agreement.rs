@@ -4,7 +4,7 @@
 //! feature of the language decided a verdict; one that never did fails the test.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::oracle::Oracle;
 use crate::source::Source;
@@ -19,7 +19,7 @@ use policy_core::{Compiler, Config, Input, Time};
 const FRAMES: usize = 200;
 
 /// Every feature of the language that must decide some verdict.
-const FEATURES: [&str; 33] = [
+const FEATURES: [&str; 45] = [
     "not managed",
     "not isolated",
     "isolation",
@@ -51,8 +51,20 @@ const FEATURES: [&str; 33] = [
     "icmp",
     "another ip protocol",
     "not ip",
-    "arp",
-    "neighbour discovery",
+    "dhcp client",
+    "own arp probe",
+    "own arp announcement",
+    "arp discovery by the pod",
+    "arp discovery of the pod",
+    "unicast arp or reply",
+    "router solicitation",
+    "router advertisement",
+    "router advertisement of a pod",
+    "listener report",
+    "duplicate address detection",
+    "own unsolicited advertisement",
+    "neighbour solicitation",
+    "unicast solicitation or advertisement",
 ];
 
 fn transport(source: &mut Source<'_>) -> Transport {
@@ -62,11 +74,7 @@ fn transport(source: &mut Source<'_>) -> Transport {
         4..=6 => Transport::Udp { source_port, destination_port },
         7..=8 => Transport::Sctp { source_port, destination_port },
         9 => Transport::Echo { request: true, id: 7 },
-        10 => Transport::Icmp {
-            kind: *source.pick(&[3, 133, 134, 135, 136, 137, 143]),
-            code: 0,
-            rest: vec![0; 20],
-        },
+        10 => Transport::Icmp { kind: *source.pick(&[3, 11]), code: 0, rest: vec![0; 20] },
         _ => Transport::Other(*source.pick(&[47, 50, 89, 112])),
     }
 }
@@ -94,21 +102,58 @@ pub(crate) fn frame(source: &mut Source<'_>, objects: &[Object]) -> FrameSpec {
     let (receiver, receiver_addresses) = end(source, objects);
     let from = *source.pick(&sender_addresses);
     let to = receiver_addresses.iter().copied().find(|to| to.is_ipv4() == from.is_ipv4());
-    let payload = match (source.below(16), to) {
-        (0, _) => Payload::Arp {
-            operation: 1,
-            sender_mac: sender,
-            sender_ip: "10.0.0.1".parse().unwrap(),
-            target_mac: Mac([0; 6]),
-            target_ip: "10.0.0.2".parse().unwrap(),
-        },
-        (1 | 2, _) | (_, None) => {
-            Payload::Other { ether_type: *source.pick(&[0x88cc, 0x1234, 0x8847]), bytes: vec![0; 46] }
+    let group = source.chance(1, 8);
+    let discovery = source.chance(1, 3);
+    let (payload, group) = match (source.below(16), to) {
+        (0, _) | (_, None) if !discovery => {
+            let ether_type = *source.pick(&[0x88cc, 0x1234, 0x8847]);
+            (Payload::Other { ether_type, bytes: vec![0; 46] }, group)
         }
-        (_, Some(to)) => Payload::Ip { source: from, destination: to, transport: transport(source) },
+        (_, Some(IpAddr::V6(to))) if discovery => neighbour_discovery(source, from, to),
+        _ if discovery => arp(source, (sender, &sender_addresses), &receiver_addresses),
+        (_, to) => {
+            let destination = to.unwrap_or(from);
+            (Payload::Ip { source: from, destination, transport: transport(source) }, group)
+        }
     };
-    let destination = if source.chance(1, 12) { Mac([0xff; 6]) } else { receiver };
+    let destination = if group { Mac([0x33, 0x33, 0xff, 0, 0, 1]) } else { receiver };
     FrameSpec { source: sender, destination, payload }
+}
+
+/// An ARP packet, and whether it is for everybody.
+fn arp(source: &mut Source<'_>, sender: (Mac, &[IpAddr]), receiver: &[IpAddr]) -> (Payload, bool) {
+    let ip4 = |source: &mut Source<'_>, addresses: &[IpAddr]| {
+        let listed = addresses
+            .iter()
+            .find_map(|address| if let IpAddr::V4(address) = address { Some(*address) } else { None });
+        listed.unwrap_or_else(|| *source.pick(&[Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)]))
+    };
+    let sender_ip = if source.chance(1, 6) { Ipv4Addr::UNSPECIFIED } else { ip4(source, sender.1) };
+    let target_ip = if source.chance(1, 6) { sender_ip } else { ip4(source, receiver) };
+    let operation = if source.chance(2, 3) { 1 } else { 2 };
+    let payload =
+        Payload::Arp { operation, sender_mac: sender.0, sender_ip, target_mac: Mac([0; 6]), target_ip };
+    (payload, source.chance(1, 2))
+}
+
+/// A message of neighbour discovery or listener discovery, and whether it is for everybody.
+fn neighbour_discovery(source: &mut Source<'_>, from: IpAddr, to: Ipv6Addr) -> (Payload, bool) {
+    let kind = *source.pick(&[131, 132, 133, 134, 135, 135, 135, 135, 136, 136, 136, 137, 143]);
+    let group = source.chance(1, 2);
+    let solicited =
+        Ipv6Addr::from_bits(0xff02_0000_0000_0000_0000_0001_ff00_0000 | to.to_bits() & 0x00ff_ffff);
+    let destination = match (group, kind) {
+        (true, 135) => solicited,
+        (true, _) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1),
+        (false, _) => to,
+    };
+    let from = match from {
+        IpAddr::V6(from) if !source.chance(1, 6) => from,
+        _ => Ipv6Addr::UNSPECIFIED,
+    };
+    let rest: Vec<u8> = [0; 4].into_iter().chain(to.octets()).collect();
+    let transport = Transport::Icmp { kind, code: 0, rest };
+    (Payload::Ip { source: from.into(), destination: destination.into(), transport }, group)
 }
 
 /// What the compiled ruleset does with a frame.
@@ -203,7 +248,7 @@ fn the_oracle_and_the_compiled_ruleset_agree_on_every_frame() {
             let spec = frame(&mut source, &objects);
             let from = source.maybe(7, 8, port);
             let to = port(&mut source);
-            let ends = [from.map(|from| oracle.egress(from, &spec)), Some(oracle.ingress(to, &spec))];
+            let ends = [from.map(|from| oracle.egress(from, &spec)), Some(oracle.ingress(from, to, &spec))];
             let (out, into) = evaluated(compiler.desired(), from, to, &spec.bytes());
             let said = [ends[0].as_ref().is_none_or(|end| end.passes), ends[1].as_ref().unwrap().passes];
             assert_eq!(

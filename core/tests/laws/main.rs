@@ -11,6 +11,7 @@
 
 mod agreement;
 mod explanation;
+mod neighbours;
 mod oracle;
 mod selectors;
 mod source;

@@ -29,14 +29,16 @@ pub(crate) struct Judged {
     pub(crate) because: Features,
 }
 
-fn judged(passes: bool, because: impl IntoIterator<Item = &'static str>) -> Judged {
+pub(crate) fn judged(passes: bool, because: impl IntoIterator<Item = &'static str>) -> Judged {
     Judged { passes, because: because.into_iter().collect() }
 }
 
 /// A frame seen from one end.
-struct View<'a> {
-    direction: Direction,
-    frame: &'a FrameSpec,
+pub(crate) struct View<'a> {
+    pub(crate) direction: Direction,
+    pub(crate) frame: &'a FrameSpec,
+    /// The port that the frame came in by, where the end that judges it is not behind that port.
+    pub(crate) from_port: Option<u32>,
 }
 
 impl View<'_> {
@@ -68,7 +70,7 @@ impl View<'_> {
 }
 
 impl<'a> Oracle<'a> {
-    fn pods(&self) -> impl Iterator<Item = &'a Pod> {
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &'a Pod> {
         self.objects.iter().filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
     }
 
@@ -78,7 +80,7 @@ impl<'a> Oracle<'a> {
             .filter_map(|object| if let Object::Policy(policy) = object { Some(policy) } else { None })
     }
 
-    fn port(&self, index: u32) -> Option<&'a BridgePort> {
+    pub(crate) fn port(&self, index: u32) -> Option<&'a BridgePort> {
         self.objects.iter().find_map(|object| match object {
             Object::Port(port) if port.index == index => Some(port),
             Object::Namespace(_)
@@ -169,29 +171,27 @@ impl<'a> Oracle<'a> {
 
     /// Whether a frame may leave the attachment behind `port`.
     pub(crate) fn egress(&self, port: u32, frame: &FrameSpec) -> Judged {
-        self.direction(port, frame.source, &View { direction: Direction::Egress, frame })
+        self.direction(port, frame.source, &View { direction: Direction::Egress, frame, from_port: None })
     }
 
-    /// Whether a frame may reach the attachment behind `port`.
-    pub(crate) fn ingress(&self, port: u32, frame: &FrameSpec) -> Judged {
-        self.direction(port, frame.destination, &View { direction: Direction::Ingress, frame })
+    /// Whether a frame that came in by `from` may reach the attachment behind `port`.
+    pub(crate) fn ingress(&self, from: Option<u32>, port: u32, frame: &FrameSpec) -> Judged {
+        let view = View { direction: Direction::Ingress, frame, from_port: from };
+        self.direction(port, frame.destination, &view)
     }
 
     fn direction(&self, port: u32, own_mac: Mac, view: &View<'_>) -> Judged {
         let Some((pod, attachment)) = self.judge_of(port, own_mac) else {
             return judged(true, ["not managed"]);
         };
-        let selecting: Vec<&Policy> = self
-            .policies()
-            .filter(|policy| policy.id.namespace == pod.id.namespace)
-            .filter(|policy| policy.networks.contains(&attachment.network))
-            .filter(|policy| selects(&policy.selector, &pod.labels))
-            .filter(|policy| policy.rules(view.direction).is_some())
-            .collect();
+        let selecting = self.isolating(pod, attachment, view.direction);
         if selecting.is_empty() {
             return judged(true, ["not isolated"]);
         }
-        if let Some(feature) = self.always(view) {
+        if let Some(neighbourly) = self.neighbourly(pod, attachment, view) {
+            return neighbourly;
+        }
+        if let Some(feature) = self.always(attachment, view) {
             return judged(true, [feature]);
         }
         let mut ways = Vec::new();
@@ -212,20 +212,40 @@ impl<'a> Oracle<'a> {
         Judged { passes: !ways.is_empty(), because }
     }
 
-    /// What passes an isolated attachment whatever its policies say.
-    fn always(&self, view: &View<'_>) -> Option<&'static str> {
-        match &view.frame.payload {
-            Payload::Arp { .. } => Some("arp"),
-            Payload::Ip { source, transport: Transport::Icmp { kind, .. }, .. } if source.is_ipv6() => {
-                let neighbours = matches!(kind, 133..=136 | 143);
-                (neighbours || self.config.accept_icmp6).then_some("neighbour discovery")
-            }
-            Payload::Ip { source, transport: Transport::Icmp { .. } | Transport::Echo { .. }, .. } => {
+    /// The policies that isolate an attachment in a direction.
+    pub(crate) fn isolating(
+        &self,
+        pod: &Pod,
+        attachment: &Attachment,
+        direction: Direction,
+    ) -> Vec<&'a Policy> {
+        self.policies()
+            .filter(|policy| policy.id.namespace == pod.id.namespace)
+            .filter(|policy| policy.networks.contains(&attachment.network))
+            .filter(|policy| selects(&policy.selector, &pod.labels))
+            .filter(|policy| policy.rules(direction).is_some())
+            .collect()
+    }
+
+    /// What passes an isolated attachment whatever its policies say, apart from neighbour discovery.
+    fn always(&self, attachment: &Attachment, view: &View<'_>) -> Option<&'static str> {
+        let Payload::Ip { source, transport, .. } = &view.frame.payload else { return None };
+        match transport {
+            Transport::Icmp { .. } | Transport::Echo { .. } => {
                 let accepted =
                     if source.is_ipv6() { self.config.accept_icmp6 } else { self.config.accept_icmp };
                 accepted.then_some("icmp accepted by configuration")
             }
-            Payload::Ip { .. } | Payload::Other { .. } => None,
+            Transport::Udp { source_port, destination_port } => {
+                let (client, server) = if source.is_ipv6() { (546, 547) } else { (68, 67) };
+                let expected = match view.direction {
+                    Direction::Egress => (client, server),
+                    Direction::Ingress => (server, client),
+                };
+                let dhcp = self.bridge(attachment).is_some_and(|bridge| bridge.dhcp);
+                (dhcp && expected == (*source_port, *destination_port)).then_some("dhcp client")
+            }
+            Transport::Other(_) | Transport::Sctp { .. } | Transport::Tcp { .. } => None,
         }
     }
 
@@ -280,7 +300,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    fn namespace_matches(&self, scope: &NamespaceScope, namespace: &str) -> Option<&'static str> {
+    pub(crate) fn namespace_matches(&self, scope: &NamespaceScope, namespace: &str) -> Option<&'static str> {
         match scope {
             NamespaceScope::Named(name) => (**name == *namespace).then_some("pods of the policy's namespace"),
             NamespaceScope::Matching(selector) => {
@@ -412,7 +432,7 @@ fn carried_by(attachment: &Attachment, view: &View<'_>) -> Option<&'static str> 
 }
 
 /// RFC 4291 appendix A, from its text.
-fn eui64(mac: Mac) -> std::net::Ipv6Addr {
+pub(crate) fn eui64(mac: Mac) -> std::net::Ipv6Addr {
     let m = mac.0;
     let text =
         format!("fe80::{:02x}{:02x}:{:02x}ff:fe{:02x}:{:02x}{:02x}", m[0] ^ 2, m[1], m[2], m[3], m[4], m[5]);
@@ -433,7 +453,7 @@ fn payload_feature(view: &View<'_>) -> &'static str {
 }
 
 /// Label selectors, from the field text of `LabelSelector` and `LabelSelectorRequirement`.
-fn selects(selector: &Selector, labels: &Labels) -> bool {
+pub(crate) fn selects(selector: &Selector, labels: &Labels) -> bool {
     selector.requirements().iter().all(|requirement| {
         let value = labels.iter().find(|(key, _)| **key == requirement.key).map(|(_, value)| value);
         match (&requirement.operator, value) {

@@ -22,7 +22,7 @@ const INTERFACES: [&str; 2] = ["net1", "net2"];
 const KEYS: [&str; 2] = ["app", "tier"];
 const VALUES: [&str; 2] = ["db", "web"];
 const PORT_NAMES: [&str; 2] = ["dns", "http"];
-pub(crate) const PORTS: [u16; 6] = [1, 53, 80, 81, 8080, 65535];
+pub(crate) const PORTS: [u16; 10] = [1, 53, 67, 68, 80, 81, 546, 547, 8080, 65535];
 pub(crate) const ADDRESSES: [&str; 9] = [
     "10.0.0.1",
     "10.0.0.2",
@@ -165,7 +165,7 @@ pub(crate) fn network(source: &mut Source<'_>) -> Network {
         _ => NetworkConfig::Bridge(BridgeNetwork {
             bridge: text(source, &BRIDGES),
             vlan: None,
-            dhcp: false,
+            dhcp: source.chance(1, 3),
             guard: None,
         }),
     };

@@ -1,0 +1,287 @@
+//! Local attachments: who they are, which policies judge them, and the chains that do it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use core::net::IpAddr;
+
+use super::chain_key::{ChainKey, Purpose};
+use super::skeleton::{
+    self, ICMP6_ADVERTISEMENT, ICMP6_SOLICITATION, Origin, accept, arp_request, goto, icmp6, jump, multicast,
+    rule,
+};
+use crate::model::{Attachment, BridgeNetwork, Direction, NamespacedName, Pod, Policy};
+use crate::ruleset::{
+    Chain, ChainName, ChainSpec, Datum, Expr, Field, Rule, Verdict, comment, fingerprint, readable,
+};
+use crate::world::World;
+
+/// Names one attachment of one pod.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct AttachmentId {
+    /// The pod.
+    pub(crate) pod: NamespacedName,
+    /// The network.
+    pub(crate) network: NamespacedName,
+    /// The interface's name in the pod.
+    pub(crate) interface: Arc<str>,
+    /// Tells apart entries that are alike in all of the above.
+    pub(crate) ordinal: u16,
+}
+
+/// An attachment of a pod of this node to a managed network.
+#[derive(Clone, Debug)]
+pub(crate) struct Local<'a> {
+    pub(crate) id: AttachmentId,
+    pub(crate) attachment: &'a Attachment,
+    pub(crate) bridge: &'a BridgeNetwork,
+    pub(crate) pod: &'a Pod,
+}
+
+/// The attachments of `pod` that are enforced on `node`.
+pub(crate) fn locals<'a>(world: &'a World, node: &str, pod: &'a Pod) -> Vec<Local<'a>> {
+    let mut locals: Vec<Local<'a>> = Vec::new();
+    if pod.node.as_deref() != Some(node) {
+        return locals;
+    }
+    for attachment in &pod.attachments {
+        let Some(bridge) = world.bridge(&attachment.network) else { continue };
+        let alike = |local: &&Local<'_>| {
+            local.id.network == attachment.network && local.id.interface == attachment.interface
+        };
+        let ordinal = u16::try_from(locals.iter().filter(alike).count()).unwrap_or(u16::MAX);
+        let id = AttachmentId {
+            pod: pod.id.clone(),
+            network: attachment.network.clone(),
+            interface: attachment.interface.clone(),
+            ordinal,
+        };
+        locals.push(Local { id, attachment, bridge, pod });
+    }
+    locals
+}
+
+/// How one attachment is enforced: everything that exists for it in the table, but for its ports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Enforcement {
+    /// Its own chains.
+    pub(crate) chains: BTreeMap<ChainName, Chain>,
+    /// The policies' chains that they lead to.
+    pub(crate) policies: BTreeSet<ChainKey>,
+    /// What the dispatch maps say for its port (or MAC), in the order of [`Direction::ALL`].
+    pub(crate) verdicts: [Verdict; 2],
+}
+
+impl Default for Enforcement {
+    /// That of an attachment that no policy selects.
+    fn default() -> Self {
+        Self {
+            chains: BTreeMap::new(),
+            policies: BTreeSet::new(),
+            verdicts: [Verdict::Accept, Verdict::Accept],
+        }
+    }
+}
+
+impl Enforcement {
+    /// The enforcement of `local` by those of `policies` that select it. The policies are of the pod's namespace.
+    pub(crate) fn new(local: &Local<'_>, policies: &[&Policy]) -> Self {
+        let selecting: Vec<&Policy> = policies
+            .iter()
+            .filter(|policy| policy.networks.binary_search(&local.attachment.network).is_ok())
+            .filter(|policy| policy.selector.matches(&local.pod.labels))
+            .copied()
+            .collect();
+        let of = |direction: Direction| {
+            let isolating = selecting.iter().filter(|policy| policy.rules(direction).is_some());
+            let isolating: Vec<&Policy> = isolating.copied().collect();
+            (!isolating.is_empty()).then_some(isolating)
+        };
+        let mut writer = Writer { local, policies: Direction::ALL.map(of), enforcement: Self::default() };
+        if !selecting.is_empty() {
+            writer.enforcement.verdicts = Direction::ALL.map(|direction| writer.direction(direction));
+        }
+        writer.enforcement
+    }
+
+    /// Whether nothing has to be done for the attachment's frames.
+    pub(crate) fn is_free(&self) -> bool {
+        self.verdicts == [Verdict::Accept, Verdict::Accept]
+    }
+}
+
+/// Who begins the flows whose first packet is judged in `direction`.
+const fn origin(direction: Direction) -> Origin {
+    match direction {
+        Direction::Egress => Origin::Started,
+        Direction::Ingress => Origin::Admitted,
+    }
+}
+
+struct Writer<'a> {
+    local: &'a Local<'a>,
+    /// The policies that isolate each direction, in the order of [`Direction::ALL`].
+    policies: [Option<Vec<&'a Policy>>; 2],
+    enforcement: Enforcement,
+}
+
+impl Writer<'_> {
+    /// Writes the chains for one direction, and returns what leads to them.
+    fn direction(&mut self, direction: Direction) -> Verdict {
+        let judged = self.is_isolated(direction);
+        if !judged && !self.is_isolated(direction.reverse()) {
+            return Verdict::Accept;
+        }
+        if !judged {
+            return Verdict::Goto(origin(direction).unjudged_chain());
+        }
+        let mut rules = self.replies(direction);
+        rules.push(jump(skeleton::always(direction)));
+        if self.local.bridge.dhcp {
+            rules.push(jump(skeleton::dhcp_client(direction)));
+        }
+        let near = self.near(direction);
+        for kind in [
+            vec![Expr::is(Field::NetworkProtocol, Datum::ARP)],
+            icmp6(ICMP6_SOLICITATION),
+            icmp6(ICMP6_ADVERTISEMENT),
+        ] {
+            rules.push(goto_when(kind, near.clone()));
+        }
+        rules.extend(self.jumps(direction, Purpose::Original));
+        Verdict::Goto(self.add(direction, "", rules, true))
+    }
+
+    fn is_isolated(&self, direction: Direction) -> bool {
+        self.isolating(direction).is_some()
+    }
+
+    fn isolating(&self, direction: Direction) -> Option<&[&Policy]> {
+        let [egress, ingress] = &self.policies;
+        match direction {
+            Direction::Egress => egress.as_deref(),
+            Direction::Ingress => ingress.as_deref(),
+        }
+    }
+
+    /// The rules that pass replies that travel in `direction`. Where the original direction is judged too, a reply passes
+    /// only as long as its policies allow the flow: what is revoked ends in both directions at once.
+    fn replies(&mut self, direction: Direction) -> Vec<Rule> {
+        let original = direction.reverse();
+        if self.is_isolated(original) {
+            self.jumps(original, Purpose::Reply)
+        } else {
+            vec![jump(origin(original).replies_chain())]
+        }
+    }
+
+    /// Writes the chains that judge ARP and neighbour discovery in `direction`, and returns the name of the first.
+    fn near(&mut self, direction: Direction) -> ChainName {
+        let purpose = match direction {
+            Direction::Egress => Purpose::ToPeer,
+            Direction::Ingress => Purpose::FromPeer,
+        };
+        let sought = self.jumps(direction, purpose);
+        let seek = self.add(direction, "-seek", sought, true);
+        let mut rules = self.announcements(direction);
+        rules.extend(
+            self.discoveries(direction).into_iter().map(|discovery| goto_when(discovery, seek.clone())),
+        );
+        if self.is_isolated(direction.reverse()) {
+            rules.extend(self.jumps(direction, purpose));
+            rules.extend(self.jumps(direction.reverse(), purpose));
+            self.add(direction, "-near", rules, true)
+        } else {
+            rules.push(accept(Vec::new()));
+            self.add(direction, "-near", rules, false)
+        }
+    }
+
+    /// The attachment's own announcements, which always pass: who asks for an address of its own, or advertises to all.
+    fn announcements(&self, direction: Direction) -> Vec<Rule> {
+        if direction == Direction::Ingress {
+            return Vec::new();
+        }
+        let arp = || Expr::is(Field::NetworkProtocol, Datum::ARP);
+        let mut rules: Vec<Rule> =
+            self.own_ip4(Field::ArpTargetIp).map(|own| accept(vec![arp(), own])).collect();
+        if rules.is_empty() {
+            rules.extend(skeleton::claims());
+        }
+        let mut advertisement = icmp6(ICMP6_ADVERTISEMENT);
+        advertisement.push(multicast());
+        rules.push(accept(advertisement));
+        rules
+    }
+
+    /// The frames by which somebody looks for a neighbour: of those to the attachment, the ones that look for it.
+    fn discoveries(&self, direction: Direction) -> Vec<Vec<Expr>> {
+        let request = || {
+            let mut request = arp_request();
+            request.push(multicast());
+            request
+        };
+        let mut solicitation = icmp6(ICMP6_SOLICITATION);
+        solicitation.push(multicast());
+        let own: Vec<Expr> = self.own_ip4(Field::ArpTargetIp).collect();
+        let mut discoveries: Vec<Vec<Expr>> = match direction {
+            Direction::Ingress if !own.is_empty() => {
+                own.into_iter().map(|own| request().into_iter().chain([own]).collect()).collect()
+            }
+            Direction::Egress | Direction::Ingress => vec![request()],
+        };
+        discoveries.push(solicitation);
+        discoveries
+    }
+
+    /// The conditions that an ARP address is one of the attachment's own.
+    fn own_ip4(&self, field: Field) -> impl Iterator<Item = Expr> {
+        self.local.attachment.addresses.iter().filter_map(move |address| match address {
+            IpAddr::V4(address) => Some(Expr::is(field, Datum::Ip4(*address))),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// Jumps to the chains that the policies isolating `direction` have for `purpose`, which come into use by it.
+    fn jumps(&mut self, direction: Direction, purpose: Purpose) -> Vec<Rule> {
+        let policies = self.isolating(direction).unwrap_or_default().iter();
+        let mut keys: Vec<ChainKey> =
+            policies.map(|policy| ChainKey::new(policy, direction, purpose, self.local.pod)).collect();
+        keys.sort_unstable();
+        let jumps = keys.iter().map(|key| jump(key.name())).collect();
+        self.enforcement.policies.extend(keys);
+        jumps
+    }
+
+    /// Adds a chain of the attachment; one that judges ends by counting and dropping.
+    fn add(&mut self, direction: Direction, suffix: &str, mut rules: Vec<Rule>, judges: bool) -> ChainName {
+        if judges {
+            rules.push(rule(vec![Expr::Counter, Expr::Verdict(Verdict::Drop)]));
+        }
+        let id = &self.local.id;
+        let text = format!("{direction}{suffix} of pod {} at {} on {}", id.pod, id.interface, id.network);
+        let name = id.chain(direction, suffix);
+        let spec = ChainSpec { base: None, comment: comment(&text) };
+        self.enforcement.chains.insert(name.clone(), Chain { spec, rules });
+        name
+    }
+}
+
+fn goto_when(mut conditions: Vec<Expr>, chain: ChainName) -> Rule {
+    conditions.extend(goto(chain).exprs);
+    rule(conditions)
+}
+
+impl AttachmentId {
+    /// The name of a chain of this attachment.
+    fn chain(&self, direction: Direction, suffix: &str) -> ChainName {
+        let way = match direction {
+            Direction::Egress => "out",
+            Direction::Ingress => "in",
+        };
+        let hash = fingerprint(&format!("{self:?}"));
+        let attachment = readable(&format!("{}/{}", self.pod, self.interface), 150);
+        ChainName::new(format!("{way}/{hash}-{attachment}{suffix}"))
+    }
+}
