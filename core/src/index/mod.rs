@@ -284,7 +284,8 @@ impl Index {
     fn dispatch_mac(&mut self, mac: Mac) {
         let first = self.pending.get(&mac).and_then(|waiting| waiting.first());
         let key = Key::One(Datum::Mac(mac));
-        let verdicts = first.and_then(|id| self.attachments.get(id)).map(|enforced| &enforced.enforcement.verdicts);
+        let verdicts =
+            first.and_then(|id| self.attachments.get(id)).map(|enforced| &enforced.enforcement.verdicts);
         for (map, at) in [egress_mac(), ingress_mac()].iter().zip(0..) {
             match verdicts.and_then(|verdicts| verdicts.get(at)) {
                 Some(verdict) => {

@@ -149,7 +149,7 @@ fn neighbour_discovery(source: &mut Source<'_>, from: IpAddr, to: Ipv6Addr) -> (
     };
     let from = match from {
         IpAddr::V6(from) if !source.chance(1, 6) => from,
-        _ => Ipv6Addr::UNSPECIFIED,
+        IpAddr::V4(_) | IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED,
     };
     let rest: Vec<u8> = [0; 4].into_iter().chain(to.octets()).collect();
     let transport = Transport::Icmp { kind, code: 0, rest };
