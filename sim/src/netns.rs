@@ -4,7 +4,10 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::neighbour::NeighbourState;
 use netns_rs::{Env, NetNs};
+use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
 
 /// Where `ip netns` looks for namespaces. The harness has a `/run` of its own.
@@ -67,6 +70,24 @@ impl Namespace {
     /// A descriptor that stands for it in netlink messages; valid as long as `self`.
     pub fn descriptor(&self) -> RawFd {
         self.inner.file().as_raw_fd()
+    }
+
+    /// Empties its neighbour tables. What is left in them from an earlier stage would let one end of a conversation go
+    /// without the question from which the other end learns where it is.
+    pub async fn forget_neighbours(&self) -> Result<()> {
+        let mut entries = self.links.neighbours().get().execute();
+        while let Some(entry) = entries.try_next().await.context("cannot list neighbours")? {
+            if matches!(entry.header.state, NeighbourState::Noarp | NeighbourState::Permanent) {
+                continue;
+            }
+            match self.links.neighbours().del(entry).execute().await {
+                // It may have expired meanwhile.
+                Err(rtnetlink::Error::NetlinkError(message))
+                    if message.raw_code() == -(Errno::ENOENT as i32) => {}
+                deleted => deleted.context("cannot delete a neighbour")?,
+            }
+        }
+        Ok(())
     }
 
     /// Runs `inside` with this thread in the namespace. What is opened or started there stays there.

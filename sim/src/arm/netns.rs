@@ -116,6 +116,7 @@ impl Arm for NetnsArm {
         played.predicted = Some(bridge.outcomes(stage.wanted.keys()));
         let field =
             Field { stations: &stage.stations, namespaces: &self.wiring.pods, slowness: self.slowness };
+        self.runtime.block_on(self.wiring.forget_neighbours())?;
         played.outcomes = self.runtime.block_on(round(&field, &stage.wanted))?;
         Ok(played)
     }

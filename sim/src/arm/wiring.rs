@@ -52,6 +52,14 @@ impl Wiring {
         Ok(())
     }
 
+    /// Empties the neighbour tables of all pods and hosts.
+    pub(super) async fn forget_neighbours(&self) -> Result<()> {
+        for pod in self.pods.values() {
+            pod.forget_neighbours().await?;
+        }
+        Ok(())
+    }
+
     /// The port index of each station.
     pub(super) fn ports(&self) -> BTreeMap<StationId, u32> {
         self.wires.iter().map(|(id, port)| (id.clone(), port.index)).collect()
