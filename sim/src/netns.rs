@@ -1,5 +1,6 @@
 //! Network namespaces: making them, entering them, and a netlink connection to each.
 
+use std::io::ErrorKind::NotFound;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::PathBuf;
 
@@ -7,7 +8,6 @@ use anyhow::{Context as _, Result};
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::neighbour::NeighbourState;
 use netns_rs::{Env, NetNs};
-use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec};
 
 /// Where `ip netns` looks for namespaces. The harness has a `/run` of its own.
@@ -82,8 +82,7 @@ impl Namespace {
             }
             match self.links.neighbours().del(entry).execute().await {
                 // It may have expired meanwhile.
-                Err(rtnetlink::Error::NetlinkError(message))
-                    if message.raw_code() == -(Errno::ENOENT as i32) => {}
+                Err(rtnetlink::Error::NetlinkError(message)) if message.to_io().kind() == NotFound => {}
                 deleted => deleted.context("cannot delete a neighbour")?,
             }
         }
@@ -113,7 +112,7 @@ pub fn ask_often(interface: &str) -> Result<()> {
 /// Writes a setting of the namespace that this thread is in. A kernel without IPv6 has no settings for it.
 fn write_setting(setting: &str, value: &str) -> Result<()> {
     match std::fs::write(format!("/proc/sys/net/{setting}"), value) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && setting.starts_with("ipv6/") => Ok(()),
+        Err(error) if error.kind() == NotFound && setting.starts_with("ipv6/") => Ok(()),
         written => written.with_context(|| format!("cannot set net/{setting}")),
     }
 }

@@ -10,6 +10,8 @@
     reason = "a test may panic, and the oracle is written for the core's tests"
 )]
 
+#[path = "../../core/tests/laws/neighbours.rs"]
+mod neighbours;
 #[allow(dead_code, reason = "the core's own tests also ask the oracle why")]
 #[path = "../../core/tests/laws/oracle.rs"]
 mod oracle;
@@ -124,7 +126,8 @@ fn compare(told: &Told, stage: &Stage, config: &Config) -> usize {
         let (from, to) = (&stage.stations[&probe.from], &stage.stations[&probe.to]);
         let frame = first_frame(probe, from, to).unwrap_or_else(|| panic!("{probe}: no frame"));
         let (sender, receiver) = (told.ports[&probe.from], told.ports[&probe.to]);
-        let passes = oracle.egress(sender, &frame).passes && oracle.ingress(receiver, &frame).passes;
+        let passes =
+            oracle.egress(sender, &frame).passes && oracle.ingress(Some(sender), receiver, &frame).passes;
         let said = if passes { Wanted::Open } else { Wanted::Closed };
         assert_eq!(said, *wanted, "{}: {probe}: the oracle and the file differ", stage.name);
     }
