@@ -4,10 +4,11 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::neighbours::Meeting;
 use super::view::View;
 use super::{
-    End, Identity, NotMeant, PassedOver, PeerFit, PeerTrace, PolicyTrace, PortFit, PortTrace, RuleTrace,
-    Standing, Trace, Unenforced,
+    End, Exempt, Identity, NotMeant, PassedOver, PeerFit, PeerTrace, PolicyTrace, PortFit, PortTrace,
+    RuleTrace, Standing, Trace, Unenforced,
 };
 use crate::config::Config;
 use crate::frame::FrameSpec;
@@ -31,18 +32,40 @@ pub fn trace(
         trace.standing = Standing::Unenforced(reason);
         return Some(trace);
     }
-    let view = View { direction, frame };
-    let judge = Judge { world, view, pod, others: others(world, &view) };
-    let mut policies = Vec::new();
+    let mut selecting = Vec::new();
     for policy in world.policies_in(&pod.id.namespace) {
-        match isolates(policy, direction, pod, attachment) {
-            Ok(rules) => policies.push(judge.policy(policy, rules)),
+        match selects(policy, pod, attachment) {
+            Ok(()) => selecting.push(policy),
             Err(reason) => trace.passed_over.push((policy.id.clone(), reason)),
         }
     }
-    if !policies.is_empty() {
-        trace.standing = Standing::Isolated { exempt: view.exempt(config), policies };
+    let is_isolated = |direction: Direction| selecting.iter().any(|policy| policy.rules(direction).is_some());
+    let view = View { direction, frame };
+    let meeting = view.meeting(attachment);
+    let mut asked = vec![direction];
+    if is_isolated(direction) {
+        let dhcp = world.bridge(&attachment.network).is_some_and(|bridge| bridge.dhcp);
+        let mut exempt = view.exempt(attachment, dhcp, config);
+        if exempt.is_none() && meeting == Some(Meeting::Renewal) {
+            if is_isolated(direction.reverse()) {
+                asked.push(direction.reverse());
+            } else {
+                exempt = Some(Exempt::FreeOtherDirection);
+            }
+        }
+        let judge = Judge { world, view, pod, meeting, others: others(world, &view, meeting) };
+        let rules = asked.iter().flat_map(|direction| {
+            let judge = &judge;
+            selecting
+                .iter()
+                .filter_map(move |policy| Some(judge.policy(policy, *direction, policy.rules(*direction)?)))
+        });
+        trace.standing = Standing::Isolated { exempt, policies: rules.collect() };
     }
+    let silent = |policy: &&&Policy| asked.iter().all(|direction| policy.rules(*direction).is_none());
+    let silent = selecting.iter().filter(silent);
+    trace.passed_over.extend(silent.map(|policy| (policy.id.clone(), PassedOver::OtherDirection)));
+    trace.passed_over.sort_by(|(one, _), (other, _)| one.cmp(other));
     Some(trace)
 }
 
@@ -58,20 +81,12 @@ fn unenforced(world: &World, attachment: &Attachment) -> Option<Unenforced> {
     })
 }
 
-/// The rules of a policy for an attachment that it isolates, or why it does not.
-fn isolates<'p>(
-    policy: &'p Policy,
-    direction: Direction,
-    pod: &Pod,
-    attachment: &Attachment,
-) -> Result<&'p [PolicyRule], PassedOver> {
+/// Whether a policy selects an attachment, or why it does not.
+fn selects(policy: &Policy, pod: &Pod, attachment: &Attachment) -> Result<(), PassedOver> {
     if !policy.networks.contains(&attachment.network) {
         return Err(PassedOver::Network);
     }
-    if let Some(requirement) = unmet(&policy.selector, &pod.labels) {
-        return Err(PassedOver::Labels(requirement));
-    }
-    policy.rules(direction).ok_or(PassedOver::OtherDirection)
+    unmet(&policy.selector, &pod.labels).map_or(Ok(()), |requirement| Err(PassedOver::Labels(requirement)))
 }
 
 /// The first requirement of `selector` that `labels` do not meet.
@@ -87,12 +102,12 @@ struct Other<'a> {
     identity: Identity,
 }
 
-/// Every attachment that the frame's other end is known to be.
-fn others<'a>(world: &'a World, view: &View<'_>) -> Vec<Other<'a>> {
+/// Every attachment that the frame's other end is known to be, or may be.
+fn others<'a>(world: &'a World, view: &View<'_>, meeting: Option<Meeting>) -> Vec<Other<'a>> {
     let mut others = Vec::new();
     for pod in world.pods() {
         for (index, attachment) in pod.attachments.iter().enumerate() {
-            if let Some(identity) = view.identity(attachment) {
+            if let Some(identity) = view.identity(attachment, meeting) {
                 let end = End { pod: pod.id.clone(), attachment: index };
                 others.push(Other { end, pod, attachment, identity });
             }
@@ -106,13 +121,15 @@ struct Judge<'a> {
     view: View<'a>,
     /// The pod whose policies judge.
     pod: &'a Pod,
+    /// How the frame is judged, when it is ARP or neighbour discovery.
+    meeting: Option<Meeting>,
     others: Vec<Other<'a>>,
 }
 
 impl Judge<'_> {
-    fn policy(&self, policy: &Policy, rules: &[PolicyRule]) -> PolicyTrace {
+    fn policy(&self, policy: &Policy, direction: Direction, rules: &[PolicyRule]) -> PolicyTrace {
         let rules = rules.iter().enumerate().map(|(index, rule)| self.rule(policy, index, rule));
-        PolicyTrace { policy: policy.id.clone(), rules: rules.collect() }
+        PolicyTrace { policy: policy.id.clone(), direction, rules: rules.collect() }
     }
 
     fn rule(&self, policy: &Policy, index: usize, rule: &PolicyRule) -> RuleTrace {
@@ -134,6 +151,9 @@ impl Judge<'_> {
         let ports = match (&rule.ports, fit.fits()) {
             (_, false) => Vec::new(),
             (Ports::Any, true) => vec![PortTrace { port: None, fit: PortFit::Any }],
+            (Ports::Listed(_), true) if self.meeting.is_some() => {
+                vec![PortTrace { port: None, fit: PortFit::Unasked }]
+            }
             (Ports::Listed(ports), true) => {
                 let each = ports.iter().enumerate();
                 let each = each.map(|(index, port)| PortTrace {
@@ -148,25 +168,27 @@ impl Judge<'_> {
 
     fn block(&self, block: &Block) -> PeerFit {
         let Some(address) = self.view.other_address() else { return PeerFit::NoAddress };
-        if !block.cidr().contains(&address) {
-            return PeerFit::OutsideBlock(address);
+        if block.contains(address) {
+            return PeerFit::InBlock(address);
+        }
+        if let Some(fit) = self.view.near_block(block) {
+            return fit;
         }
         let except = block.except().iter().find(|net| net.contains(&address));
-        except.map_or(PeerFit::InBlock(address), |net| PeerFit::Excepted(address, *net))
+        except.map_or(PeerFit::OutsideBlock(address), |net| PeerFit::Excepted(address, *net))
     }
 
     fn selected(&self, policy: &Policy, namespaces: &NamespaceScope, pods: &Selector) -> PeerFit {
-        if self.others.is_empty() {
-            return PeerFit::Nobody;
-        }
         let mut reasons = Vec::new();
         for other in &self.others {
             match self.not_meant(policy, namespaces, pods, other) {
                 None => return PeerFit::Selected(other.end.clone(), other.identity),
+                // Anybody without addresses may be sought; that these are not meant explains nothing.
+                Some(_) if other.identity == Identity::Unlisted => {}
                 Some(reason) => reasons.push((other.end.clone(), reason)),
             }
         }
-        PeerFit::NotMeant(reasons)
+        if reasons.is_empty() { PeerFit::Nobody } else { PeerFit::NotMeant(reasons) }
     }
 
     /// Why a selector peer does not stand for an attachment, if it does not.

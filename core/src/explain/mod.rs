@@ -10,7 +10,9 @@
 mod bench;
 mod conversation;
 mod ends;
+mod exempt;
 mod judge;
+mod neighbours;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -19,8 +21,7 @@ mod view;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -29,6 +30,7 @@ use crate::model::{Direction, NamespacedName, Requirement};
 pub use bench::Bench;
 pub use conversation::{Conversation, Question, Service, ServiceError, Side, between, conversations};
 pub use ends::{End, EndSpec, EndSpecError, PairError, ends_on};
+pub use exempt::Exempt;
 pub use judge::trace;
 pub use places::Places;
 
@@ -39,7 +41,7 @@ pub struct Trace {
     pub direction: Direction,
     /// Whether and by whom the end is judged.
     pub standing: Standing,
-    /// Policies of the pod's namespace that do not isolate the end in this direction, and why not.
+    /// Policies of the pod's namespace that have no say about the frame, and why not.
     pub passed_over: Vec<(NamespacedName, PassedOver)>,
 }
 
@@ -64,7 +66,8 @@ pub enum Standing {
     Isolated {
         /// Why the frame passes whatever the policies say, if it does.
         exempt: Option<Exempt>,
-        /// The policies that isolate the end.
+        /// The policies that isolate the end in the direction. For ARP and neighbour discovery that the rules of either
+        /// direction may admit, also those that isolate it in the other one; a policy for both comes up twice.
         policies: Vec<PolicyTrace>,
     },
     /// Nothing can be enforced there.
@@ -84,19 +87,6 @@ pub enum Unenforced {
     Unreadable(Arc<str>),
 }
 
-/// Frames that pass an isolated end whatever its policies say.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exempt {
-    /// ICMP, which the configuration accepts.
-    AcceptedIcmp,
-    /// ICMPv6, which the configuration accepts.
-    AcceptedIcmp6,
-    /// ARP.
-    Arp,
-    /// Neighbour and router discovery, and multicast listener reports.
-    NeighbourDiscovery,
-}
-
 /// Why a policy of the pod's namespace does not isolate an end in a direction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PassedOver {
@@ -108,11 +98,13 @@ pub enum PassedOver {
     OtherDirection,
 }
 
-/// What one policy says.
+/// What one policy says with its rules for one direction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyTrace {
     /// The policy.
     pub policy: NamespacedName,
+    /// The direction that the rules are for: the trace's own, or the other one (see [`Standing::Isolated`]).
+    pub direction: Direction,
     /// Its rules for the direction.
     pub rules: Vec<RuleTrace>,
 }
@@ -167,6 +159,9 @@ pub enum PeerFit {
     Excepted(IpAddr, IpNet),
     /// The address is in the block.
     InBlock(IpAddr),
+    /// The block has IPv6 addresses, and the frame is half of the check by which neighbours keep each other's entries. It
+    /// uses link-local addresses, so whose it is cannot be told.
+    NeighbourCheck,
     /// The peer is a block, and the frame carries no IP address.
     NoAddress,
     /// No known attachment is the other end.
@@ -177,12 +172,21 @@ pub enum PeerFit {
     OutsideBlock(IpAddr),
     /// The other end is this attachment of a selected pod.
     Selected(End, Identity),
+    /// This solicited-node address is that of an address in the block.
+    SoughtInBlock(Ipv6Addr),
 }
 
 impl PeerFit {
     /// Whether it is.
     pub const fn fits(&self) -> bool {
-        matches!(self, Self::Everyone | Self::InBlock(_) | Self::Selected(..))
+        matches!(
+            self,
+            Self::Everyone
+                | Self::InBlock(_)
+                | Self::NeighbourCheck
+                | Self::Selected(..)
+                | Self::SoughtInBlock(_)
+        )
     }
 }
 
@@ -210,12 +214,16 @@ pub enum Identity {
     LinkLocal,
     /// Its MAC.
     Mac,
+    /// The solicited-node address of one of its addresses: RFC 4291 section 2.7.1.
+    Sought,
+    /// Nothing: its status lists no addresses, so whoever looks for an address may look for it.
+    Unlisted,
 }
 
 /// What one port entry of a rule says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortTrace {
-    /// Its index among the rule's usable entries; `None` where the rule is for every port.
+    /// Its index among the rule's usable entries; `None` where the rule is for every port, or ports do not matter.
     pub port: Option<usize>,
     /// Whether the frame goes there.
     pub fit: PortFit,
@@ -234,22 +242,13 @@ pub enum PortFit {
     OtherNumber,
     /// It is of another protocol.
     OtherProtocol,
+    /// Ports do not matter: the frame is ARP or neighbour discovery, which comes before any of them.
+    Unasked,
 }
 
 impl PortFit {
     /// Whether it does.
     pub const fn fits(&self) -> bool {
-        matches!(self, Self::Any | Self::Fits)
-    }
-}
-
-impl fmt::Display for Exempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AcceptedIcmp => "ICMP, which the configuration accepts",
-            Self::AcceptedIcmp6 => "ICMPv6, which the configuration accepts",
-            Self::Arp => "ARP",
-            Self::NeighbourDiscovery => "neighbour discovery",
-        })
+        matches!(self, Self::Any | Self::Fits | Self::Unasked)
     }
 }

@@ -4,10 +4,12 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
+use core::net::Ipv4Addr;
 
 use test_case::test_case;
 
 use super::*;
+use crate::frame::{FrameSpec, Payload};
 use crate::model::{
     Attachment, Block, BridgeNetwork, ContainerPort, Labels, Mac, Namespace, NamespaceScope, Network,
     NetworkConfig, Object, Peer, Peers, Pod, Policy, PolicyRule, PortMatch, PortNumbers, Ports, Protocol,
@@ -298,4 +300,43 @@ fn the_ends_of_a_network_are_listed() {
     let nowhere = End { pod: name("gone"), attachment: 0 };
     assert_eq!(nowhere.label(&world), "shop/gone");
     assert_eq!(between(&world, &one, &nowhere, Service::Icmp), []);
+}
+
+/// An ARP reply of `shop/b` to `shop/a`.
+fn arp_reply() -> FrameSpec {
+    let (source, destination) = (Mac([2, 0, 0, 0, 0, 3]), Mac([2, 0, 0, 0, 0, 1]));
+    let [sender_ip, target_ip] = [2, 1].map(|last| Ipv4Addr::new(10, 0, 0, last));
+    let payload =
+        Payload::Arp { operation: 2, sender_mac: source, sender_ip, target_mac: destination, target_ip };
+    FrameSpec { source, destination, payload }
+}
+
+/// What is said about the reply at `shop/a`, and the directions of the rules that are asked.
+fn reply_to_isolated(objects: Vec<Object>) -> (bool, Option<Exempt>, Vec<Direction>) {
+    let world = world(people().into_iter().chain(objects).collect());
+    let (config, end) = (Config::new(""), End { pod: name("a"), attachment: 0 });
+    let said = trace(&world, &config, &end, Direction::Ingress, &arp_reply()).expect("it is there");
+    assert_eq!(Bench::new(&world, &config).passes(&end, Direction::Ingress, &arp_reply()), said.passes());
+    let passes = said.passes();
+    let Standing::Isolated { exempt, policies } = said.standing else { panic!("it is isolated: {said:?}") };
+    (passes, exempt, policies.iter().map(|policy| policy.direction).collect())
+}
+
+/// A policy that isolates the egress of every pod of the namespace.
+fn egress_policy(egress: Vec<PolicyRule>) -> Object {
+    let Object::Policy(ingress) = policy(Vec::new()) else { panic!("a policy") };
+    Object::Policy(Policy { id: name("out"), ingress: None, egress: Some(egress), ..ingress })
+}
+
+#[test]
+fn an_arp_reply_passes_by_the_rules_of_either_direction() {
+    use Direction::{Egress, Ingress};
+    let free = Some(Exempt::FreeOtherDirection);
+    assert_eq!(reply_to_isolated(vec![policy(Vec::new())]), (true, free, vec![Ingress]));
+    let closed = vec![policy(Vec::new()), egress_policy(Vec::new())];
+    assert_eq!(reply_to_isolated(closed), (false, None, vec![Ingress, Egress]));
+    // A rule whose ports are of no use opens no port, and still has peers.
+    let to_everyone = PolicyRule { peers: Peers::Any, ports: Ports::Listed(Vec::new()) };
+    let opened = vec![policy(Vec::new()), egress_policy(vec![to_everyone])];
+    assert_eq!(reply_to_isolated(opened), (true, None, vec![Ingress, Egress]));
 }

@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-use super::{Exempt, Identity};
-use crate::config::Config;
+use super::Identity;
+use super::neighbours::Meeting;
 use crate::frame::{FrameSpec, Payload, Transport};
 use crate::model::{Attachment, Direction, Mac, Protocol};
 
@@ -22,32 +22,43 @@ impl View<'_> {
         }
     }
 
-    /// The address of the other end, when the frame is an IP packet.
+    /// Whether the frame is for more than one station: the group bit of IEEE 802.3 section 3.2.3.
+    pub(super) const fn is_multicast(&self) -> bool {
+        self.frame.destination.0[0] & 1 == 1
+    }
+
+    /// The address by which the frame names the other end, when it is ARP or an IP packet.
     pub(super) fn other_address(&self) -> Option<IpAddr> {
         match (&self.frame.payload, self.direction) {
+            (Payload::Arp { target_ip, .. }, Direction::Egress) => Some(IpAddr::V4(*target_ip)),
+            (Payload::Arp { sender_ip, .. }, Direction::Ingress) => Some(IpAddr::V4(*sender_ip)),
             (Payload::Ip { destination, .. }, Direction::Egress) => Some(*destination),
             (Payload::Ip { source, .. }, Direction::Ingress) => Some(*source),
-            (Payload::Arp { .. } | Payload::Other { .. }, _) => None,
+            (Payload::Other { .. }, _) => None,
         }
     }
 
-    /// What `attachment` is known by, when it is the other end.
-    pub(super) fn identity(&self, attachment: &Attachment) -> Option<Identity> {
-        let has_mac = attachment.mac == Some(self.other_mac());
-        let by_mac = |applies: bool| (applies && has_mac).then_some(Identity::Mac);
-        match (&self.frame.payload, self.other_address()) {
-            (Payload::Other { .. }, _) => by_mac(true),
-            (Payload::Ip { .. }, Some(address)) => {
-                if attachment.addresses.contains(&address) {
-                    return Some(Identity::Address);
-                }
-                if attachment.mac.is_some_and(|mac| mac.link_local() == address) {
-                    return Some(Identity::LinkLocal);
-                }
-                by_mac(attachment.addresses.is_empty())
-            }
-            (Payload::Arp { .. } | Payload::Ip { .. }, _) => None,
+    /// What `attachment` is known by, when it is the other end of a frame that is judged as `meeting` says.
+    pub(super) fn identity(&self, attachment: &Attachment, meeting: Option<Meeting>) -> Option<Identity> {
+        let by_mac = (attachment.mac == Some(self.other_mac())).then_some(Identity::Mac);
+        let Some(address) = self.other_address() else { return by_mac };
+        let link_local = attachment.mac.map(|mac| IpAddr::V6(mac.link_local()));
+        if attachment.addresses.contains(&address) {
+            return Some(Identity::Address);
         }
+        if link_local == Some(address) {
+            return Some(Identity::LinkLocal);
+        }
+        if attachment.addresses.iter().copied().chain(link_local).any(|address| self.seeks(address)) {
+            return Some(Identity::Sought);
+        }
+        let unlisted = attachment.addresses.is_empty();
+        let egress = self.direction == Direction::Egress;
+        // Whoever asks before it has an address is known by its MAC alone.
+        let nameless = meeting.is_some() && !egress && address.is_unspecified();
+        let by_mac = by_mac.filter(|_| unlisted || nameless);
+        let searched = meeting.is_some() && unlisted && egress && self.is_multicast();
+        by_mac.or_else(|| searched.then_some(Identity::Unlisted))
     }
 
     /// Protocol and destination port of a packet that has them.
@@ -64,30 +75,5 @@ impl View<'_> {
             }
             Transport::Echo { .. } | Transport::Icmp { .. } => None,
         }
-    }
-
-    /// Why the frame passes whatever the policies say, if it does.
-    pub(super) fn exempt(&self, config: &Config) -> Option<Exempt> {
-        match &self.frame.payload {
-            Payload::Arp { .. } => Some(Exempt::Arp),
-            Payload::Ip { source, transport, .. } => exempt_icmp(source.is_ipv6(), transport, config),
-            Payload::Other { .. } => None,
-        }
-    }
-}
-
-/// Neighbour discovery is RFC 4861 section 4 (types 133 to 136); multicast listener reports are RFC 3810 section 5.2 (143).
-fn exempt_icmp(ip6: bool, transport: &Transport, config: &Config) -> Option<Exempt> {
-    let kind = match transport {
-        Transport::Icmp { kind, .. } => Some(*kind),
-        Transport::Echo { .. } => None,
-        Transport::Other(_) | Transport::Sctp { .. } | Transport::Tcp { .. } | Transport::Udp { .. } => {
-            return None;
-        }
-    };
-    match (ip6, kind) {
-        (true, Some(133..=136 | 143)) => Some(Exempt::NeighbourDiscovery),
-        (true, _) => config.accept_icmp6.then_some(Exempt::AcceptedIcmp6),
-        (false, _) => config.accept_icmp.then_some(Exempt::AcceptedIcmp),
     }
 }

@@ -19,21 +19,29 @@ use policy_core::{Compiler, Config, Input, Time};
 const FRAMES: usize = 200;
 
 /// Every reason that must come up.
-const REASONS: [&str; 34] = [
+const REASONS: [&str; 47] = [
     "accepted icmp",
     "accepted icmpv6",
+    "allowed by a policy",
+    "allowed by the other direction",
     "another network",
     "any port",
-    "arp",
+    "arp announcement",
+    "arp probe",
+    "denied",
+    "dhcp client",
+    "duplicate address detection",
     "everyone",
     "excepted",
     "free",
+    "free in the other direction",
     "in block",
     "isolated",
+    "listener report",
     "name stands for no port",
     "name stands for other ports",
     "namespace labels",
-    "neighbour discovery",
+    "neighbour check for a block",
     "no address",
     "no mac",
     "nobody",
@@ -47,13 +55,18 @@ const REASONS: [&str; 34] = [
     "plugin is no bridge",
     "pod labels",
     "port fits",
+    "ports do not matter",
+    "router advertisement",
+    "router solicitation",
     "selected by address",
     "selected by link-local address",
     "selected by mac",
+    "selected by solicited-node address",
+    "selected without addresses",
+    "sought in block",
     "unknown namespace",
     "unreadable network",
-    "allowed by a policy",
-    "denied",
+    "unsolicited advertisement",
 ];
 
 fn standing(trace: &Trace) -> &'static str {
@@ -63,8 +76,15 @@ fn standing(trace: &Trace) -> &'static str {
         Standing::Isolated { exempt: Some(exempt), .. } => match exempt {
             Exempt::AcceptedIcmp => "accepted icmp",
             Exempt::AcceptedIcmp6 => "accepted icmpv6",
-            Exempt::Arp => "arp",
-            Exempt::NeighbourDiscovery => "neighbour discovery",
+            Exempt::ArpAnnouncement => "arp announcement",
+            Exempt::ArpProbe => "arp probe",
+            Exempt::DhcpClient => "dhcp client",
+            Exempt::DuplicateAddressDetection => "duplicate address detection",
+            Exempt::FreeOtherDirection => "free in the other direction",
+            Exempt::ListenerReport => "listener report",
+            Exempt::RouterAdvertisement => "router advertisement",
+            Exempt::RouterSolicitation => "router solicitation",
+            Exempt::UnsolicitedAdvertisement => "unsolicited advertisement",
         },
         Standing::Unenforced(Unenforced::NoMac) => "no mac",
         Standing::Unenforced(Unenforced::NoNetwork) => "no network",
@@ -78,6 +98,7 @@ fn peer(fit: &PeerFit) -> Vec<&'static str> {
         PeerFit::Everyone => "everyone",
         PeerFit::Excepted(..) => "excepted",
         PeerFit::InBlock(_) => "in block",
+        PeerFit::NeighbourCheck => "neighbour check for a block",
         PeerFit::NoAddress => "no address",
         PeerFit::Nobody => "nobody",
         PeerFit::NotMeant(reasons) => return reasons.iter().map(|(_, reason)| not_meant(reason)).collect(),
@@ -85,6 +106,9 @@ fn peer(fit: &PeerFit) -> Vec<&'static str> {
         PeerFit::Selected(_, Identity::Address) => "selected by address",
         PeerFit::Selected(_, Identity::LinkLocal) => "selected by link-local address",
         PeerFit::Selected(_, Identity::Mac) => "selected by mac",
+        PeerFit::Selected(_, Identity::Sought) => "selected by solicited-node address",
+        PeerFit::Selected(_, Identity::Unlisted) => "selected without addresses",
+        PeerFit::SoughtInBlock(_) => "sought in block",
     }]
 }
 
@@ -106,6 +130,7 @@ fn port(fit: &PortFit) -> &'static str {
         PortFit::NamedOtherwise(_) => "name stands for other ports",
         PortFit::OtherNumber => "other number",
         PortFit::OtherProtocol => "other protocol",
+        PortFit::Unasked => "ports do not matter",
     }
 }
 
@@ -120,6 +145,9 @@ fn reasons(trace: &Trace) -> Vec<&'static str> {
     let Standing::Isolated { exempt, policies } = &trace.standing else { return reasons };
     if exempt.is_none() {
         reasons.push(if trace.passes() { "allowed by a policy" } else { "denied" });
+    }
+    if policies.iter().any(|policy| policy.direction != trace.direction && policy.allows()) {
+        reasons.push("allowed by the other direction");
     }
     for rule in policies.iter().flat_map(|policy| &policy.rules) {
         for entry in &rule.peers {

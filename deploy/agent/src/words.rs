@@ -60,6 +60,10 @@ pub(crate) fn peer_fit(fit: &PeerFit, policy: &NamespacedName) -> Finding {
             finding("excepted", format!("{address} is taken out by except {except}"))
         }
         PeerFit::InBlock(address) => finding("in-block", format!("covers {address}")),
+        PeerFit::NeighbourCheck => finding(
+            "neighbour-check",
+            "covers addresses whose neighbours may check on it from link-local ones",
+        ),
         PeerFit::NoAddress => finding("no-address", "the frame carries no ip address"),
         PeerFit::Nobody => finding("nobody", "no known pod is the other end"),
         PeerFit::NotMeant(reasons) => {
@@ -74,8 +78,17 @@ pub(crate) fn peer_fit(fit: &PeerFit, policy: &NamespacedName) -> Finding {
                 Identity::Address => "its address",
                 Identity::LinkLocal => "the link-local address of its mac",
                 Identity::Mac => "its mac",
+                Identity::Sought => "the solicited-node address that is asked",
+                Identity::Unlisted => {
+                    let sentence =
+                        format!("covers pod {}, which may be sought: no addresses of it are known", end.pod);
+                    return finding("selected", sentence);
+                }
             };
             finding("selected", format!("covers pod {}, known by {by}", end.pod))
+        }
+        PeerFit::SoughtInBlock(sought) => {
+            finding("sought-in-block", format!("covers an address that is sought at {sought}"))
         }
     }
 }
@@ -115,6 +128,7 @@ pub(crate) fn port_fit(fit: &PortFit) -> Finding {
         }
         PortFit::OtherNumber => finding("other-number", "another port"),
         PortFit::OtherProtocol => finding("other-protocol", "another protocol"),
+        PortFit::Unasked => finding("unasked", "ports do not matter for arp and neighbour discovery"),
     }
 }
 

@@ -5,8 +5,8 @@ mod text;
 
 use anyhow::{Result, ensure};
 use policy_core::explain::{
-    Bench, Conversation, End, PeerTrace, Places, PolicyTrace, PortTrace, RuleTrace, Side, Standing, Trace,
-    trace,
+    Bench, Conversation, End, PeerTrace, Places, PolicyTrace, PortFit, PortTrace, RuleTrace, Side, Standing,
+    Trace, trace,
 };
 use policy_core::frame::FrameSpec;
 use policy_core::model::{Direction, NamespacedName, ObjectId, Peers, PolicyRule, Ports};
@@ -78,7 +78,7 @@ struct PolicyView {
     /// `file:line:column`.
     place: Option<String>,
     allows: bool,
-    /// Its rules for the direction; none are listed when the frame passes whatever they say.
+    /// Its rules; none are listed when the frame passes whatever they say.
     rules: Vec<RuleView>,
     /// What in the policy cannot be used, and therefore matches nothing.
     problems: Vec<String>,
@@ -111,7 +111,7 @@ struct PeerView {
 /// A port entry of a rule.
 #[derive(Debug, Serialize)]
 struct PortView {
-    /// Nothing when the rule is for every port.
+    /// Nothing when the rule is for every port, or ports do not matter.
     path: Option<String>,
     port: String,
     fits: bool,
@@ -196,8 +196,7 @@ impl Explainer<'_> {
             Standing::Isolated { policies, .. } => policies.as_slice(),
             Standing::Free | Standing::Unenforced(_) => &[],
         };
-        let mut policies: Vec<PolicyView> =
-            policies.iter().map(|policy| self.policy(trace.direction, policy)).collect();
+        let mut policies: Vec<PolicyView> = policies.iter().map(|policy| self.policy(policy)).collect();
         if standing == "exempt" {
             // Nobody asks the rules.
             for policy in &mut policies {
@@ -211,7 +210,8 @@ impl Explainer<'_> {
         View { allowed: trace.passes(), standing, reason, policies, passed_over: passed_over.collect() }
     }
 
-    fn policy(&self, direction: Direction, said: &PolicyTrace) -> PolicyView {
+    fn policy(&self, said: &PolicyTrace) -> PolicyView {
+        let direction = said.direction;
         let latest = self.manifests.latest();
         let written = latest.get(&ObjectId::Policy(said.policy.clone())).copied();
         let policy = self.world.policy(&said.policy);
@@ -276,7 +276,7 @@ impl RuleReader<'_> {
         let finding = words::port_fit(&said.fit);
         PortView {
             path: said.port.and_then(|port| self.places.port(self.direction, index, port)),
-            port: words::port(port),
+            port: if said.fit == PortFit::Unasked { "any port".to_owned() } else { words::port(port) },
             fits: said.fit.fits(),
             because: finding.code,
             reason: finding.sentence,

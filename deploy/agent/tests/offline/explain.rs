@@ -132,7 +132,10 @@ fn because(view: &Value) -> String {
 #[test_case("shop/web", "10.20.0.1", "udp/53", "10.10.0.13 misses 10.20.0.1 | isolated outside-block | stranger"; "a stranger outside the block")]
 #[test_case("192.0.2.7", "shop/db@net1", "sctp/7", "192.0.2.7 misses 10.10.0.11 | stranger | isolated nobody nobody"; "from a stranger")]
 #[test_case("shop/api@net2", "shop/db@net2", "icmp", "fe80::aff:fe0b:c reaches fe80::aff:fe0b:b | free | free"; "no address management")]
-#[test_case("shop/web", "shop/db", "arp", "10.10.0.13 reaches 10.10.0.11 | exempt | exempt"; "arp")]
+#[test_case("shop/web", "shop/db", "arp", "10.10.0.13 misses 10.10.0.11 | isolated excepted | isolated pod-labels namespace-labels"; "arp for somebody who is no peer")]
+#[test_case("shop/api@net1", "shop/db@net1", "arp",
+    "10.10.0.12 reaches 10.10.0.11 | free | isolated selected :unasked namespace-labels"; "arp for a peer whatever the ports")]
+#[test_case("shop/web", "10.10.0.200", "arp", "10.10.0.13 reaches 10.10.0.200 | isolated in-block :any | stranger"; "arp for an address of a block")]
 fn verdicts(from: &str, to: &str, port: &str, wanted: &str) {
     let answer = run(&format!("explain -f shop --from {from} --to {to} --port {port} --output json")).json();
     assert_eq!(outline(&answer), wanted);
