@@ -131,9 +131,6 @@ pub(crate) struct Vm {
     /// Series of kernels, such as 6.1,6.12 [default: both].
     #[arg(long, value_delimiter = ',')]
     pub(crate) kernel: Vec<Series>,
-    /// How connections are followed; passed on to `sim run`.
-    #[arg(long, value_parser = ["auto", "conntrack", "sets"])]
-    pub(crate) state: Option<String>,
     /// Start from a saved machine that has booted already; it is saved when there is none.
     #[arg(long)]
     pub(crate) snapshot: bool,

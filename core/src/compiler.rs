@@ -181,7 +181,14 @@ impl Compiler {
                 }
                 outputs.extend(reports.network_changed(world, network).into_iter().map(Output::Report));
             }
-            (ObjectId::Pod(pod), Previous::Pod(old)) => index.pod_changed(world, pod, old.as_ref()),
+            (ObjectId::Pod(pod), Previous::Pod(old)) => {
+                index.pod_changed(world, pod, old.as_ref());
+                // The last pod of a network that is gone takes with it what was known of the network.
+                for attachment in old.iter().flat_map(|pod| &pod.attachments) {
+                    let told = reports.network_changed(world, &attachment.network);
+                    outputs.extend(told.into_iter().map(Output::Report));
+                }
+            }
             (ObjectId::Policy(policy), Previous::Policy(old)) => {
                 index.policy_changed(world, policy, old.as_ref());
                 outputs.extend(reports.policy_changed(world, policy, old.as_ref()).map(Output::Report));

@@ -62,17 +62,18 @@ impl Reports {
     }
 }
 
-/// Why nothing is enforced on a network.
+/// Why nothing, or only what was known before, is enforced on a network.
 fn unenforced(world: &World, network: &NamespacedName) -> Option<Problem> {
+    let kept = if world.bridge(network).is_some() { "; its pods stay enforced as last known" } else { "" };
     let reason = match world.network(network) {
         Some(NetworkConfig::Bridge(_)) => return None,
         Some(NetworkConfig::Other { plugin }) => {
             format!("network {network}: its plugin {plugin:?} is not a bridge, so nothing is enforced there")
         }
         Some(NetworkConfig::Unreadable { reason }) => {
-            format!("network {network}: its configuration is unreadable: {reason}")
+            format!("network {network}: its configuration is unreadable: {reason}{kept}")
         }
-        None => format!("network {network} does not exist"),
+        None => format!("network {network} does not exist{kept}"),
     };
     Some(Problem { path: POLICY_FOR.into(), reason })
 }

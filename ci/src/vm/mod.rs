@@ -165,9 +165,8 @@ fn errands(options: &Vm, from: &Path, cache: &Path) -> Result<Vec<Errand>> {
 fn sim_arguments(options: &Vm, files: &[PathBuf]) -> Vec<String> {
     let patience = options.patience.to_string();
     let run = ["run", "--arm", "netns", "--require-all", "--junit", JUNIT, "--patience", &patience];
-    let state = options.state.iter().flat_map(|state| ["--state", state]);
     let files = files.iter().map(|file| file.display().to_string());
-    run.into_iter().chain(state).map(str::to_owned).chain(files).collect()
+    run.into_iter().map(str::to_owned).chain(files).collect()
 }
 
 /// The scenarios that are named, else all.
