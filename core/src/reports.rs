@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::model::{NamespacedName, NetworkConfig, ObjectId, Policy, Problem};
 use crate::output::Report;
+use crate::spec::{PROBLEMS_MAX, quoted};
 use crate::world::World;
 
 /// The annotation that names a policy's networks.
@@ -52,7 +53,13 @@ impl Reports {
 
     fn report(&mut self, world: &World, policy: &Policy) -> Option<Report> {
         let mut problems = policy.problems.clone();
-        problems.extend(policy.networks.iter().filter_map(|network| unenforced(world, network)));
+        let mut unenforced = policy.networks.iter().filter_map(|network| unenforced(world, network));
+        problems.extend(unenforced.by_ref().take(PROBLEMS_MAX));
+        let more = unenforced.count();
+        if more > 0 {
+            let reason = format!("{more} more networks are not enforced and not listed");
+            problems.push(Problem { path: POLICY_FOR.into(), reason });
+        }
         let last = self.last.get(&policy.id).map_or(&[][..], Vec::as_slice);
         if last == problems {
             return None;
@@ -68,7 +75,8 @@ fn unenforced(world: &World, network: &NamespacedName) -> Option<Problem> {
     let reason = match world.network(network) {
         Some(NetworkConfig::Bridge(_)) => return None,
         Some(NetworkConfig::Other { plugin }) => {
-            format!("network {network}: its plugin {plugin:?} is not a bridge, so nothing is enforced there")
+            let plugin = quoted(plugin);
+            format!("network {network}: its plugin {plugin} is not a bridge, so nothing is enforced there")
         }
         Some(NetworkConfig::Unreadable { reason }) => {
             format!("network {network}: its configuration is unreadable: {reason}{kept}")

@@ -16,4 +16,5 @@ mod evaluate;
 mod frames;
 mod golden;
 mod model;
+mod reports;
 mod text;
