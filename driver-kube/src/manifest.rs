@@ -241,6 +241,9 @@ pub fn read(text: &str, file: impl Into<Arc<str>>) -> Contents {
 /// parser allows 64 levels; the caller's stack may be a tenth of that.
 const STACK: usize = 16 << 20;
 
+/// The longest reason why a text is not YAML, in bytes: the parser quotes what it does not understand, all of it.
+const REASON_MAX: usize = 500;
+
 /// The documents of a YAML or JSON text.
 fn documents(text: &str) -> Result<Vec<Node>, (Place, String)> {
     let parse = || {
@@ -261,7 +264,8 @@ fn documents(text: &str) -> Result<Vec<Node>, (Place, String)> {
             let reason = error.without_snippet().to_string();
             // The place is told apart from the reason.
             let tail = format!(" at line {}, column {}", place.line, place.column);
-            (place, reason.strip_suffix(&tail).unwrap_or(&reason).to_owned())
+            let reason = reason.strip_suffix(&tail).unwrap_or(&reason);
+            (place, reason.get(..reason.floor_char_boundary(REASON_MAX)).unwrap_or(reason).to_owned())
         })
     };
     thread::scope(|scope| {

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use policy_core::model::{Attachment, Mac, NamespacedName};
 use policy_core::spec::syntax::{is_dns_label, is_dns_name};
-use policy_core::spec::{Field, List, Path, Problems, quoted};
+use policy_core::spec::{Field, List, Path, Problems, quoted, shortened};
 use serde::Deserialize;
 
 use crate::cni::is_interface_name;
@@ -34,7 +34,9 @@ pub fn attachments(text: &str, namespace: &str, at: &Path<'_>, problems: &mut Pr
     let entries: Vec<Field<Entry>> = match serde_json::from_str(text) {
         Ok(entries) => entries,
         Err(error) => {
-            problems.add(at, format!("not a JSON list of interfaces: {error}"));
+            // The error quotes the value that is no list, all of it.
+            let reason = error.to_string();
+            problems.add(at, format!("not a JSON list of interfaces: {}", shortened(&reason)));
             return Vec::new();
         }
     };

@@ -330,9 +330,14 @@ impl Scenario {
         serde_saphyr::from_str(text).map_err(|error| ScenarioError {
             file: file.to_owned(),
             place: Place(error.location().map(|at| (at.line(), at.column()))),
-            reason: UserMessageFormatter.format_message(error.without_snippet()).into_owned(),
+            reason: beginning(&UserMessageFormatter.format_message(error.without_snippet())).to_owned(),
         })
     }
+}
+
+/// The beginning of a reason: the parser quotes what it does not understand, all of it.
+fn beginning(reason: &str) -> &str {
+    reason.get(..reason.floor_char_boundary(500)).unwrap_or(reason)
 }
 
 /// The JSON schema of scenario files, as it is committed: `scenarios/schema.json`.
