@@ -23,10 +23,16 @@ struct Room {
 }
 
 /// Every member of the workspace. A new member is a new row.
-const ROOMS: [Room; 6] = [
+const ROOMS: [Room; 7] = [
     Room { package: "ci", may_know: &[], outside: None, without: &[] },
     Room { package: "driver-kube", may_know: &["policy-core"], outside: None, without: &[] },
     Room { package: "driver-nft", may_know: &["policy-core"], outside: None, without: &[] },
+    Room {
+        package: "fuzz",
+        may_know: &["driver-kube", "driver-nft", "policy-core", "sim"],
+        outside: None,
+        without: &[("driver-kube", "client")],
+    },
     Room {
         package: "mnp-nft-bridge",
         may_know: &["driver-kube", "driver-nft", "policy-core"],

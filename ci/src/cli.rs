@@ -54,6 +54,9 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  cargo ci fmt            rewrite\n  cargo ci fmt --check    only look"
     )]
     Fmt(Fmt),
+    /// Search for inputs that hurt what reads foreign text: `cargo ci fuzz --help` says more.
+    #[command(disable_help_flag = true)]
+    Fuzz(Fuzz),
     /// Check the house rules, clippy and the documentation.
     Lint,
     /// Make sure the Debian packages that the tests and the demo need are there.
@@ -112,6 +115,14 @@ pub(crate) struct Fmt {
     /// Change nothing; fail if something is out of form.
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+/// Options of `fuzz`: those of the program in `ci/fuzz`.
+#[derive(Args, Debug)]
+pub(crate) struct Fuzz {
+    /// What the program is told.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// Options of `packages`.

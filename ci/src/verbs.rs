@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Bench, Cli, Coverage, Demo, Fmt, Packages, Verb};
+use crate::cli::{Bench, Cli, Coverage, Demo, Fmt, Fuzz, Packages, Verb};
 use crate::metadata::Metadata;
 use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
@@ -51,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         }
         Verb::Fmt(Fmt { check: true }) => check_form(),
         Verb::Fmt(Fmt { check: false }) => Program::cargo().args(["fmt", "--all"]).run(),
+        Verb::Fuzz(Fuzz { arguments }) => fuzz(&arguments),
         Verb::Lint => {
             house_rules()?;
             clippy()?;
@@ -68,6 +69,14 @@ fn bless() -> Result<()> {
     Program::cargo()
         .args(["test", "--locked", "--package", "policy-core", "--test", "it", "golden"])
         .env("BLESS", "1")
+        .run()
+}
+
+/// Fast, and with every check of arithmetic: a search is as good as the number of inputs that it tries.
+fn fuzz(arguments: &[String]) -> Result<()> {
+    Program::cargo()
+        .args(["run", "--quiet", "--locked", "--profile", "fuzz", "--package", "fuzz", "--"])
+        .args(arguments)
         .run()
 }
 
