@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::index::Index;
 use crate::input::{Input, SinkFault};
 use crate::kernel::Kernel;
-use crate::model::{Kind, Object, ObjectId};
+use crate::model::{Kind, NetworkConfig, Object, ObjectId};
 use crate::output::{Generation, Output, Report, Transaction};
 use crate::reports::Reports;
 use crate::ruleset::{Dirty, Ruleset, diff_within};
@@ -184,8 +184,13 @@ impl Compiler {
             (ObjectId::Pod(pod), Previous::Pod(old)) => {
                 index.pod_changed(world, pod, old.as_ref());
                 // The last pod of a network that is gone takes with it what was known of the network.
-                for attachment in old.iter().flat_map(|pod| &pod.attachments) {
-                    let told = reports.network_changed(world, &attachment.network);
+                let networks =
+                    old.iter().flat_map(|pod| &pod.attachments).map(|attachment| &attachment.network);
+                for network in networks {
+                    if matches!(world.network(network), Some(NetworkConfig::Bridge(_))) {
+                        continue;
+                    }
+                    let told = reports.network_changed(world, network);
                     outputs.extend(told.into_iter().map(Output::Report));
                 }
             }
