@@ -23,8 +23,9 @@ struct Room {
 }
 
 /// Every member of the workspace. A new member is a new row.
-const ROOMS: [Room; 7] = [
+const ROOMS: [Room; 9] = [
     Room { package: "ci", may_know: &[], outside: None, without: &[] },
+    Room { package: "control-plane", may_know: &[], outside: None, without: &[] },
     Room { package: "driver-kube", may_know: &["policy-core"], outside: None, without: &[] },
     Room { package: "driver-nft", may_know: &["policy-core"], outside: None, without: &[] },
     Room {
@@ -35,10 +36,12 @@ const ROOMS: [Room; 7] = [
     },
     Room {
         package: "mnp-nft-bridge",
-        may_know: &["driver-kube", "driver-nft", "policy-core"],
+        // The control plane is for its tests.
+        may_know: &["control-plane", "driver-kube", "driver-nft", "policy-core"],
         outside: None,
         without: &[],
     },
+    Room { package: "node-sim", may_know: &["driver-nft", "policy-core"], outside: None, without: &[] },
     Room {
         package: "policy-core",
         may_know: &[],
@@ -47,9 +50,10 @@ const ROOMS: [Room; 7] = [
     },
     Room {
         package: "sim",
-        may_know: &["driver-kube", "driver-nft", "policy-core"],
+        // The control plane is for the cluster arm.
+        may_know: &["control-plane", "driver-kube", "driver-nft", "policy-core"],
         outside: None,
-        // Scenarios embed manifests; they need no API server and must not pull in its client.
+        // What the agent makes of an API server is the agent's own affair.
         without: &[("driver-kube", "client")],
     },
 ];

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::packages::Purpose;
 use crate::vm::Series;
 
 /// The one door to every tool of the project.
@@ -32,6 +33,22 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  \
         cargo ci bless && git diff core/tests/golden    see what the change does to whole rulesets")]
     Bless,
+    /// Simulate a node with every fault it may meet, many times: `cargo ci campaign --help` says more.
+    #[command(disable_help_flag = true)]
+    Campaign(Campaign),
+    /// Test the Helm chart: what it renders, and that its defaults are the manifests.
+    #[command(after_help = "Examples:\n  \
+        cargo ci chart\n  \
+        cargo ci chart defaults    only the tests with this in their name\n\n\
+        Helm is the one that HELM names, else the installed one, else built once with Go into the user's cache (three \
+        minutes on two cores). kubectl comes from `cargo ci envtest`.")]
+    Chart(Chart),
+    /// Run the agent's tests against a real Kubernetes API server, and every scenario through one.
+    #[command(after_help = "Examples:\n  \
+        cargo ci cluster\n  \
+        cargo ci cluster api_server_is_away    only the tests with this in their name\n\n\
+        The control plane's programs are built once, see `cargo ci envtest`.")]
+    Cluster(Cluster),
     /// Measure how much of the core its tests reach, and fail when that is too little.
     #[command(after_help = "Examples:\n  \
         cargo ci coverage           the table of files\n  \
@@ -49,6 +66,12 @@ pub(crate) enum Verb {
     Deny,
     /// Check who may depend on whom, and under which licences.
     Deps,
+    /// Find or build the programs of a control plane: etcd, kube-apiserver, kubectl.
+    #[command(after_help = "Example:\n  \
+        eval \"$(cargo ci envtest)\"    for tools that read KUBEBUILDER_ASSETS\n\n\
+        Taken from KUBEBUILDER_ASSETS, else from setup-envtest, else built with Go into the user's cache (ten minutes on \
+        two cores, once per version).")]
+    Envtest,
     /// Put the sources in form.
     #[command(
         after_help = "Examples:\n  cargo ci fmt            rewrite\n  cargo ci fmt --check    only look"
@@ -57,6 +80,13 @@ pub(crate) enum Verb {
     /// Search for inputs that hurt what reads foreign text: `cargo ci fuzz --help` says more.
     #[command(disable_help_flag = true)]
     Fuzz(Fuzz),
+    /// Build the agent's image for all architectures, show what is in it, and run it.
+    #[command(after_help = "Examples:\n  \
+        cargo ci image              target/image/mnp-nft-bridge-VERSION.oci.tar, for linux/amd64 and linux/arm64\n  \
+        cargo ci image --cluster    the image also follows a real API server, as in its pod\n\n\
+        Needs no daemon and pulls nothing. The same commit gives the same bytes; SOURCE_DATE_EPOCH replaces the \
+        commit's time.")]
+    Image(Image),
     /// Check the house rules, clippy and the documentation.
     Lint,
     /// Make sure the Debian packages that the tests and the demo need are there.
@@ -74,10 +104,35 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  \
         cargo ci vm                                   all scenarios, on each series of kernels\n  \
         cargo ci vm --kernel 6.12 FILE                one scenario, on the newest kernel of one series\n  \
+        cargo ci vm --state sets                      all of them without the kernel's conntrack\n  \
         cargo ci vm --kernel 6.1 -- nft --version     any command\n\n\
         Needs no KVM. Kernels are downloaded as Debian packages, unpacked into target/vm and stay there; remove that \
         directory to get newer ones.")]
     Vm(Vm),
+}
+
+/// Options of `chart`.
+#[derive(Debug, Args)]
+pub(crate) struct Chart {
+    /// Arguments for the test program, such as a part of a test's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct Cluster {
+    /// Arguments for the test program, such as a part of a test's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `campaign`: those of the program in `sim/node`.
+#[derive(Args, Debug)]
+pub(crate) struct Campaign {
+    /// What the program is told.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// Options of `bench`.
@@ -125,12 +180,23 @@ pub(crate) struct Fuzz {
     pub(crate) arguments: Vec<String>,
 }
 
+/// Options of `image`.
+#[derive(Args, Debug)]
+pub(crate) struct Image {
+    /// Run the image against a real API server too: needs the programs of `cargo ci envtest`.
+    #[arg(long)]
+    pub(crate) cluster: bool,
+}
+
 /// Options of `packages`.
 #[derive(Args, Debug)]
 pub(crate) struct Packages {
     /// Print the names of the missing packages on one line and change nothing.
     #[arg(long)]
     pub(crate) list: bool,
+    /// What they are needed for.
+    #[arg(long = "for", value_name = "PURPOSE", value_enum, default_value_t = Purpose::Tests)]
+    pub(crate) purpose: Purpose,
 }
 
 /// Options of `vm`.
@@ -154,6 +220,9 @@ pub(crate) struct Vm {
     /// End a machine after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub(crate) limit: u64,
+    /// What follows connections in the scenarios; auto is the kernel's conntrack, which these kernels have.
+    #[arg(long, value_name = "auto|conntrack|sets", default_value = "auto", value_parser = ["auto", "conntrack", "sets"])]
+    pub(crate) state: String,
     /// A command to run instead of scenarios; its exit status is that of this program.
     #[arg(last = true)]
     pub(crate) command: Vec<String>,

@@ -57,7 +57,10 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 }
 
 /// Every `.rs` file below `root`, sorted, without hidden directories and build output.
-fn sources(root: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// A directory cannot be read.
+pub(crate) fn sources(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
@@ -66,7 +69,9 @@ fn sources(root: &Path) -> Result<Vec<PathBuf>> {
             let entry = entry.with_context(unreadable)?;
             let (path, kind) = (entry.path(), entry.file_type().with_context(unreadable)?);
             let name = entry.file_name();
-            if kind.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+            // Cargo marks its build output (<https://bford.info/cachedir/>); a module may be called the same.
+            let is_output = || path.join("CACHEDIR.TAG").exists();
+            if kind.is_dir() && !name.to_string_lossy().starts_with('.') && !is_output() {
                 waiting.push(path);
             } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rs") {
                 found.push(path);
@@ -153,6 +158,10 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let found = sources(root).expect("the directory is readable");
         assert!(found.contains(&root.join("src/house.rs")));
-        assert!(found.iter().all(|file| !file.components().any(|part| part.as_os_str() == "target")));
+        assert!(found.contains(&root.join("fuzz/src/target/mod.rs")), "it only looks like build output");
+        let workspace = root.parent().expect("this crate lies in the workspace");
+        let built = |file: &Path| file.ancestors().any(|directory| directory.join("CACHEDIR.TAG").exists());
+        let found = sources(workspace).expect("the directory is readable");
+        assert!(!found.iter().any(|file| built(file)));
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn check() -> Result<()> {
     let deny: Deny = toml::from_str(&text).with_context(|| format!("cannot read {LIST}"))?;
     for target in SHIPPED {
         let metadata = Metadata::read_graph(target)?;
-        let linked = linked(&metadata)?;
+        let members: Vec<&str> = metadata.members().map(|member| member.name.as_str()).collect();
+        let linked = linked(&metadata, &members)?;
         let faults = linked
             .values()
             .filter_map(|(package, path)| fault(package, path, &deny.licenses).transpose())
@@ -67,14 +68,21 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The packages reached from the members without passing a dev-dependency, each with one way there.
-fn linked(metadata: &Metadata) -> Result<BTreeMap<&str, (&Package, String)>> {
+/// The packages reached from these members without passing a dev-dependency, each with one way there.
+///
+/// # Errors
+/// The metadata holds no graph, or not all of it.
+pub(crate) fn linked<'a>(
+    metadata: &'a Metadata,
+    members: &[&str],
+) -> Result<BTreeMap<&'a str, (&'a Package, String)>> {
     let resolve = metadata.resolve.as_ref().context("`cargo metadata` printed no resolved graph")?;
     let packages: BTreeMap<&str, &Package> = metadata.packages.iter().map(|p| (p.id.as_str(), p)).collect();
     let nodes: BTreeMap<&str, _> = resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let mut reached = BTreeMap::new();
+    let roots = metadata.members().filter(|member| members.contains(&member.name.as_str()));
     let mut waiting: VecDeque<(&str, String)> =
-        metadata.members().map(|member| (member.id.as_str(), member.name.clone())).collect();
+        roots.map(|member| (member.id.as_str(), member.name.clone())).collect();
     while let Some((id, path)) = waiting.pop_front() {
         let (Some(package), Some(node)) = (packages.get(id), nodes.get(id)) else {
             bail!("`cargo metadata` names the package `{id}` and does not describe it");
@@ -133,7 +141,7 @@ mod tests {
     fn faults(allowed: &str) -> Vec<String> {
         let allowed: Allowed = toml::from_str::<Deny>(allowed).expect("a configuration").licenses;
         let world = world();
-        let linked = linked(&world).expect("the graph is complete");
+        let linked = linked(&world, &["member"]).expect("the graph is complete");
         linked
             .values()
             .filter_map(|(package, path)| fault(package, path, &allowed).expect("well-formed"))
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn package_of_the_tests_is_not_linked() {
         let world = world();
-        let linked = linked(&world).expect("the graph is complete");
+        let linked = linked(&world, &["member"]).expect("the graph is complete");
         assert_eq!(linked.keys().copied().collect::<Vec<_>>(), ["deep", "linked", "member"]);
     }
 

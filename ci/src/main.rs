@@ -8,9 +8,14 @@ extern crate alloc;
 
 mod arrows;
 mod bench;
+mod chart;
 mod cli;
+mod cluster;
 mod coverage;
+mod declared;
+mod envtest;
 mod house;
+mod image;
 mod licences;
 mod metadata;
 mod packages;

@@ -28,8 +28,13 @@ pub(crate) struct Package {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// Its `Cargo.toml`.
+    #[serde(default)]
+    pub(crate) manifest_path: PathBuf,
     /// SPDX expression.
     pub(crate) license: Option<String>,
+    #[serde(default)]
+    pub(crate) description: Option<String>,
     /// What the manifest declares.
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,

@@ -1,4 +1,4 @@
-//! The Debian packages that the demo, the tests and the virtual machine need, by what they bring.
+//! The Debian packages that the demo, the tests, the image and the virtual machine need, by what they bring.
 //!
 //! A package counts as installed when what it brings is there, so other distributions work as long as that
 //! exists. Two packages bring a program of the same name (`ping`, `arping`); the right one says `iputils` in its version.
@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 
 use crate::privilege::is_root;
 use crate::program::{Program, find, search_path};
@@ -33,11 +34,16 @@ enum Brings {
     ProgramBy(&'static str, &'static str),
 }
 
-/// What a package is needed for; the tests and the virtual machine need those of the demo too.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a package is needed for; whatever it is, those of the demo are needed too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Purpose {
+    /// `cargo ci demo`.
     Demo,
+    /// `cargo ci image`.
+    Image,
+    /// `cargo ci test`.
     Tests,
+    /// `cargo ci vm`.
     Vm,
 }
 
@@ -48,8 +54,8 @@ impl Purpose {
     }
 }
 
-/// Everything the demo, the tests and the virtual machine use besides Rust. A new need is a new row.
-const NEEDED: [Needed; 12] = [
+/// Everything the demo, the tests, the image and the virtual machine use besides Rust. A new need is a new row.
+const NEEDED: [Needed; 20] = [
     Needed { package: "nftables", brings: Brings::Program("nft"), by: Purpose::Demo },
     Needed { package: "iproute2", brings: Brings::Program("ip"), by: Purpose::Demo },
     Needed { package: "iputils-ping", brings: Brings::ProgramBy("ping", "iputils"), by: Purpose::Demo },
@@ -58,6 +64,38 @@ const NEEDED: [Needed; 12] = [
     Needed { package: "netbase", brings: Brings::File("/etc/protocols"), by: Purpose::Demo },
     // For bindgen, with which `rustables` (the independent reader in the harness's tests) is built.
     Needed { package: "libclang1", brings: Brings::Library("libclang"), by: Purpose::Tests },
+    // The plugins that attach pods on the cluster arm.
+    Needed {
+        package: "containernetworking-plugins",
+        brings: Brings::File("/usr/lib/cni/bridge"),
+        by: Purpose::Tests,
+    },
+    // The scripts for clusters with Docker: `play.sh` reads JSON, and all of them are checked.
+    Needed { package: "jq", brings: Brings::Program("jq"), by: Purpose::Tests },
+    Needed { package: "shellcheck", brings: Brings::Program("shellcheck"), by: Purpose::Tests },
+    // The filter of system calls of container engines, in front of which the agent is tested.
+    Needed {
+        package: "golang-github-containers-common",
+        brings: Brings::File("/usr/share/containers/seccomp.json"),
+        by: Purpose::Tests,
+    },
+    Needed { package: "buildah", brings: Brings::Program("buildah"), by: Purpose::Image },
+    // The compiler brings the program for this machine's own architecture.
+    Needed {
+        package: "gcc-aarch64-linux-gnu",
+        brings: Brings::Program("aarch64-linux-gnu-gcc"),
+        by: Purpose::Image,
+    },
+    Needed {
+        package: "gcc-x86-64-linux-gnu",
+        brings: Brings::Program("x86_64-linux-gnu-gcc"),
+        by: Purpose::Image,
+    },
+    Needed {
+        package: "qemu-user-static",
+        brings: Brings::Program("qemu-aarch64-static"),
+        by: Purpose::Image,
+    },
     Needed { package: "qemu-system-x86", brings: Brings::Program("qemu-system-x86_64"), by: Purpose::Vm },
     Needed { package: "busybox-static", brings: Brings::Program("busybox"), by: Purpose::Vm },
     Needed { package: "kmod", brings: Brings::Program("depmod"), by: Purpose::Vm },

@@ -20,15 +20,20 @@ pub(crate) fn ensure() -> Result<()> {
             add("component", component)?;
         }
     }
-    if !has_bare_metal_target()? {
-        add("target", BARE_METAL)?;
-    }
+    ensure_target(BARE_METAL)?;
     crate::say(Program::new("rustc").args(["--version"]).read()?.trim_end())
 }
 
-fn has_bare_metal_target() -> Result<bool> {
-    let directory =
-        Program::new("rustc").args(["--print", "target-libdir", "--target", BARE_METAL]).read()?;
+/// Makes sure that the compiler can build for `target`, through rustup where it cannot.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_target(target: &str) -> Result<()> {
+    if has_target(target)? { Ok(()) } else { add("target", target) }
+}
+
+fn has_target(target: &str) -> Result<bool> {
+    let directory = Program::new("rustc").args(["--print", "target-libdir", "--target", target]).read()?;
     let directory = Path::new(directory.trim_end());
     if !directory.is_dir() {
         return Ok(false);

@@ -5,15 +5,18 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Bench, Cli, Coverage, Demo, Fmt, Fuzz, Packages, Verb};
+use crate::cli::{Bench, Campaign, Chart, Cli, Cluster, Coverage, Demo, Fmt, Fuzz, Image, Packages, Verb};
 use crate::metadata::Metadata;
 use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
 use crate::steps::{self, Step};
-use crate::{arrows, bench, coverage, house, licences, metadata, packages, privilege, toolchain, vm};
+use crate::{
+    arrows, bench, chart, cluster, coverage, declared, envtest, house, image, licences, metadata, packages,
+    privilege, toolchain, vm,
+};
 
 /// Everything the pipeline checks, the quick ones first.
-const TEST: [Step; 12] = [
+const TEST: [Step; 14] = [
     Step { name: "packages", run: || packages::ensure(Purpose::Tests) },
     Step { name: "privilege", run: privilege::ensure },
     Step { name: "toolchain", run: toolchain::ensure },
@@ -25,7 +28,9 @@ const TEST: [Step; 12] = [
     Step { name: "documentation", run: documentation },
     Step { name: "core on bare metal", run: bare_metal },
     Step { name: "tests", run: tests },
+    Step { name: "chart", run: || chart::test(&[]) },
     Step { name: "scenarios", run: survey },
+    Step { name: "cluster", run: cluster::core_set },
 ];
 
 /// Runs the verb.
@@ -39,6 +44,9 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Bench(Bench { names, arguments }) => bench::run(&names, &arguments),
         Verb::Bless => bless(),
+        Verb::Campaign(Campaign { arguments }) => campaign(&arguments),
+        Verb::Cluster(Cluster { arguments }) => cluster::run(&arguments),
+        Verb::Chart(Chart { arguments }) => chart::test(&arguments),
         Verb::Coverage(Coverage { html }) => coverage::run(html),
         Verb::Demo(Demo { directory }) => match directory {
             Some(directory) => demo(&from.join(directory)),
@@ -49,16 +57,18 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             check_arrows()?;
             check_licences()
         }
+        Verb::Envtest => envtest::show(),
         Verb::Fmt(Fmt { check: true }) => check_form(),
         Verb::Fmt(Fmt { check: false }) => Program::cargo().args(["fmt", "--all"]).run(),
         Verb::Fuzz(Fuzz { arguments }) => fuzz(&arguments),
+        Verb::Image(Image { cluster }) => image::run(cluster),
         Verb::Lint => {
             house_rules()?;
             clippy()?;
             documentation()
         }
-        Verb::Packages(Packages { list: true }) => crate::say(packages::missing(Purpose::Tests).join(" ")),
-        Verb::Packages(Packages { list: false }) => packages::ensure(Purpose::Tests),
+        Verb::Packages(Packages { list: true, purpose }) => crate::say(packages::missing(purpose).join(" ")),
+        Verb::Packages(Packages { list: false, purpose }) => packages::ensure(purpose),
         Verb::Test => steps::run(&TEST, &mut std::io::stdout()),
         Verb::Vm(options) => vm::run(&options, &from),
     }
@@ -69,6 +79,14 @@ fn bless() -> Result<()> {
     Program::cargo()
         .args(["test", "--locked", "--package", "policy-core", "--test", "it", "golden"])
         .env("BLESS", "1")
+        .run()
+}
+
+/// With optimization, and with every check of arithmetic, like a search for hostile inputs.
+fn campaign(arguments: &[String]) -> Result<()> {
+    Program::cargo()
+        .args(["run", "--quiet", "--locked", "--profile", "fuzz", "--package", "node-sim", "--"])
+        .args(arguments)
         .run()
 }
 
@@ -106,7 +124,9 @@ fn house_rules() -> Result<()> {
 }
 
 fn check_arrows() -> Result<()> {
-    arrows::check(&Metadata::read_workspace()?)
+    let metadata = Metadata::read_workspace()?;
+    arrows::check(&metadata)?;
+    declared::check(&metadata)
 }
 
 fn check_licences() -> Result<()> {

@@ -6,14 +6,14 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compile::Judged;
 use crate::config::Config;
 use crate::index::Index;
 use crate::input::{Input, SinkFault};
-use crate::kernel::Kernel;
 use crate::model::{Kind, NetworkConfig, Object, ObjectId};
-use crate::output::{Generation, Output, Report, Transaction};
+use crate::output::{Generation, Output, Transaction};
 use crate::reports::Reports;
-use crate::ruleset::{Dirty, Ruleset, diff_within};
+use crate::ruleset::{ChainName, Dirty, Ruleset, diff_within};
 use crate::time::Time;
 use crate::world::{Previous, World};
 
@@ -38,8 +38,9 @@ pub enum Wake {
 enum Conversation {
     /// Nothing is under way.
     Idle,
-    /// `Output::Observe` was given; `Input::Observed` is due.
-    Observing,
+    /// `Output::Observe` was given; `Input::Observed` is due. When `suspect`, the table was changed meanwhile, and the answer
+    /// may be older than that.
+    Observing { suspect: bool },
     /// A transaction was given; `Applied` or `Refused` is due. When `suspect`, the table was changed meanwhile.
     Applying { transaction: Transaction, suspect: bool },
     /// A transaction was refused; the table is read back at this time.
@@ -71,17 +72,30 @@ impl Compiler {
     /// A core that knows nothing yet; its first output is a request to observe the kernel.
     pub fn new(config: &Config) -> Self {
         Self {
-            world: World::default(),
+            world: World::new(config),
             index: Index::new(config),
             applied: Ruleset::default(),
             unlisted: Kind::ALL.into(),
-            conversation: Conversation::Observing,
+            conversation: Conversation::Observing { suspect: false },
             refusals: 0,
             audit_at: Time::default().plus(AUDIT_EVERY),
             generation: Generation(0),
             reports: Reports::default(),
             outputs: VecDeque::from([Output::Observe]),
         }
+    }
+
+    /// A core that knows nothing yet, and whose first transaction is the one after `generation`.
+    pub(crate) fn continued(config: &Config, generation: Generation) -> Self {
+        Self { generation, ..Self::new(config) }
+    }
+
+    /// The last transaction and when the table was read last, if nothing is under way and no trouble is remembered: then all
+    /// else that the core knows is its world and what the kernel has acknowledged.
+    pub(crate) fn rest(&self) -> Option<(Generation, Time)> {
+        let at_rest = self.is_settled() && self.refusals == 0 && self.outputs.is_empty();
+        let observed_at = Time(self.audit_at.0.saturating_sub(AUDIT_EVERY));
+        at_rest.then_some((self.generation, observed_at))
     }
 
     /// Takes in one event.
@@ -110,7 +124,7 @@ impl Compiler {
     pub fn poll_timeout(&self) -> Option<(Time, Wake)> {
         match self.conversation {
             Conversation::Idle => Some((self.audit_at, Wake::Audit)),
-            Conversation::Observing | Conversation::Applying { .. } => None,
+            Conversation::Observing { .. } | Conversation::Applying { .. } => None,
             Conversation::Waiting(until) => Some((until, Wake::Retry)),
         }
     }
@@ -128,6 +142,19 @@ impl Compiler {
     /// What the kernel has acknowledged.
     pub fn applied(&self) -> &Ruleset {
         &self.applied
+    }
+
+    /// How many attachments of local pods there are to managed networks.
+    pub fn local_attachments(&self) -> usize {
+        self.index.attachments.len()
+    }
+
+    /// The chains that judge the frames of isolated attachments, and whose those are. What these chains count, they drop.
+    pub fn judged(&self) -> impl Iterator<Item = (&ChainName, Judged)> {
+        let attachments = self.index.attachments.iter();
+        attachments.flat_map(|(id, enforced)| {
+            enforced.enforcement.chains.keys().map(|chain| (chain, id.judged(chain)))
+        })
     }
 
     /// Whether every kind of object has been listed once.
@@ -166,6 +193,10 @@ impl Compiler {
             self.upsert(object);
         }
         self.unlisted.remove(&kind);
+        if kind == Kind::Network {
+            let told = self.reports.networks_listed(&self.world);
+            self.outputs.extend(told.into_iter().map(Output::Report));
+        }
     }
 
     /// Brings everything that follows from the world up to date after one object has changed.
@@ -198,7 +229,9 @@ impl Compiler {
                 index.policy_changed(world, policy, old.as_ref());
                 outputs.extend(reports.policy_changed(world, policy, old.as_ref()).map(Output::Report));
             }
-            (ObjectId::Port(port), Previous::Port(old)) => index.port_changed(world, *port, old.as_ref()),
+            (ObjectId::Port(port), Previous::Port(old, near)) => {
+                index.port_changed(world, *port, old.as_ref(), near);
+            }
             (
                 ObjectId::Namespace(_)
                 | ObjectId::Network(_)
@@ -263,17 +296,23 @@ impl Compiler {
     }
 
     fn observed(&mut self, ruleset: Ruleset, now: Time) {
-        if !matches!(self.conversation, Conversation::Observing) {
+        let Conversation::Observing { suspect } = self.conversation else { return };
+        if suspect {
+            self.observe();
             return;
         }
         self.conversation = Conversation::Idle;
         self.audit_at = now.plus(AUDIT_EVERY);
         self.applied = ruleset;
         self.index.desired.dirty = Dirty::between(&self.applied, &self.index.desired.ruleset);
+        if self.index.desired.dirty.is_empty() {
+            // A commit whose answer was lost, or somebody else did the same: either way the trouble is over.
+            self.refusals = 0;
+        }
     }
 
     fn unobservable(&mut self, now: Time) {
-        if matches!(self.conversation, Conversation::Observing) {
+        if matches!(self.conversation, Conversation::Observing { .. }) {
             self.wait(now);
         }
     }
@@ -288,8 +327,9 @@ impl Compiler {
     fn tampered(&mut self) {
         match &mut self.conversation {
             Conversation::Idle => self.observe(),
-            Conversation::Applying { suspect, .. } => *suspect = true,
-            Conversation::Observing | Conversation::Waiting(_) => {}
+            Conversation::Applying { suspect, .. } | Conversation::Observing { suspect } => *suspect = true,
+            // The table is read when the wait is over.
+            Conversation::Waiting(_) => {}
         }
     }
 
@@ -301,51 +341,7 @@ impl Compiler {
     }
 
     fn observe(&mut self) {
-        self.conversation = Conversation::Observing;
+        self.conversation = Conversation::Observing { suspect: false };
         self.outputs.push_back(Output::Observe);
     }
-}
-
-/// Something that happened while requests were served.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Outcome<E> {
-    /// The kernel committed a transaction.
-    Committed(Transaction),
-    /// The kernel could not be observed; it is tried again later.
-    Unobservable(E),
-    /// The kernel refused a transaction; it is observed and asked again, later when that happens often.
-    Refused(Transaction, E),
-    /// There is something to be told to people.
-    Reported(Report),
-}
-
-/// Serves the compiler's requests with `kernel` until it has none, and returns what happened, in order.
-pub fn pump<K: Kernel>(compiler: &mut Compiler, kernel: &mut K, now: Time) -> Vec<Outcome<K::Error>> {
-    let mut outcomes = Vec::new();
-    while let Some(output) = compiler.poll_output() {
-        match output {
-            Output::Apply(transaction) => {
-                let generation = transaction.generation;
-                let (answer, outcome) = match kernel.apply(&transaction) {
-                    Ok(()) => (Input::Applied(generation), Outcome::Committed(transaction)),
-                    Err(error) => {
-                        let fault = error.clone().into();
-                        (Input::Refused { generation, fault }, Outcome::Refused(transaction, error))
-                    }
-                };
-                compiler.handle_input(answer, now);
-                outcomes.push(outcome);
-            }
-            Output::Observe => match kernel.observe() {
-                Ok(ruleset) => compiler.handle_input(Input::Observed(ruleset), now),
-                Err(error) => {
-                    compiler.handle_input(Input::Unobservable, now);
-                    outcomes.push(Outcome::Unobservable(error));
-                }
-            },
-            Output::Report(report) => outcomes.push(Outcome::Reported(report)),
-        }
-    }
-    outcomes
 }

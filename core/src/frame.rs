@@ -301,25 +301,42 @@ fn transport_of_ip4(frame: &[u8], network: usize) -> Option<(u8, Option<usize>)>
 /// `__nft_set_pktinfo_ipv6_validate`, `include/net/netfilter/nf_tables_ipv6.h`, and `ipv6_find_hdr`,
 /// `net/ipv6/exthdrs_core.c`.
 fn transport_of_ip6(frame: &[u8], network: usize) -> Option<(u8, Option<usize>)> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const AUTHENTICATION: u8 = 51;
-    const DESTINATION: u8 = 60;
     let first = *frame.get(network)?;
     let payload_bytes = usize::from(read_u16(frame, network + 4)?);
     if first >> 4 != 6 || frame.len() < network + 40 + payload_bytes {
         return None;
     }
-    let mut next = *frame.get(network + 6)?;
-    let mut at = network + 40;
+    let (mut next, mut at) = behind_options(frame, *frame.get(network + 6)?, network + 40)?;
+    while next == FRAGMENT {
+        if read_u16(frame, at + 2)? & 0xfff8 != 0 {
+            return Some((*frame.get(at)?, None));
+        }
+        (next, at) = behind_options(frame, *frame.get(at)?, at + 8)?;
+    }
+    Some((next, Some(at)))
+}
+
+/// Where the fragment header of an IPv6 packet is (RFC 8200 section 4.5), if it has one.
+pub(crate) fn fragment_header(frame: &[u8], network: usize) -> Option<usize> {
+    let (next, at) = behind_options(frame, *frame.get(network + 6)?, network + 40)?;
+    (next == FRAGMENT).then_some(at)
+}
+
+/// The number of the fragment header (RFC 8200 section 4.5).
+const FRAGMENT: u8 = 44;
+
+/// The first header, from the one of kind `next` at `at` on, that neither carries options nor authenticates: its kind, and
+/// where it is.
+fn behind_options(frame: &[u8], mut next: u8, mut at: usize) -> Option<(u8, usize)> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
     loop {
         let bytes = match next {
             HOP_BY_HOP | ROUTING | DESTINATION => 8 + usize::from(*frame.get(at + 1)?) * 8,
             AUTHENTICATION => 8 + usize::from(*frame.get(at + 1)?) * 4,
-            FRAGMENT if read_u16(frame, at + 2)? & 0xfff8 != 0 => return Some((*frame.get(at)?, None)),
-            FRAGMENT => 8,
-            _ => return Some((next, Some(at))),
+            _ => return Some((next, at)),
         };
         next = *frame.get(at)?;
         at += bytes;

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod attendant;
 mod compile;
 mod compiler;
 mod config;
@@ -23,18 +24,22 @@ pub mod frame;
 mod index;
 mod input;
 mod interval;
+pub mod journal;
 mod kernel;
 pub mod model;
 mod output;
 mod reports;
+mod retelling;
 pub mod ruleset;
 pub mod spec;
+mod stations;
 mod time;
 mod world;
 
-pub use compile::compile;
-pub use compiler::{Compiler, Outcome, Wake, pump};
-pub use config::Config;
+pub use attendant::{Attendant, Outcome, Witness, pump};
+pub use compile::{Judged, compile};
+pub use compiler::{Compiler, Wake};
+pub use config::{BridgeNames, Config, StateEngine};
 pub use input::{Input, SinkFault};
 pub use kernel::Kernel;
 pub use output::{Generation, Output, Report, Scope, Transaction};

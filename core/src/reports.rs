@@ -17,6 +17,8 @@ const POLICY_FOR: &str = "metadata.annotations[k8s.v1.cni.cncf.io/policy-for]";
 pub(crate) struct Reports {
     last: BTreeMap<NamespacedName, Vec<Problem>>,
     by_network: BTreeMap<NamespacedName, BTreeSet<NamespacedName>>,
+    /// Until every network has been heard of once, one that is not known may exist all the same.
+    networks_listed: bool,
 }
 
 impl Reports {
@@ -51,9 +53,21 @@ impl Reports {
         policies.iter().filter_map(|id| self.report(world, world.policy(id)?)).collect()
     }
 
+    /// Every network has been heard of: what is to be said about policies that name others.
+    pub(crate) fn networks_listed(&mut self, world: &World) -> Vec<Report> {
+        if self.networks_listed {
+            return Vec::new();
+        }
+        self.networks_listed = true;
+        let policies: BTreeSet<NamespacedName> = self.by_network.values().flatten().cloned().collect();
+        policies.iter().filter_map(|id| self.report(world, world.policy(id)?)).collect()
+    }
+
     fn report(&mut self, world: &World, policy: &Policy) -> Option<Report> {
         let mut problems = policy.problems.clone();
-        let mut unenforced = policy.networks.iter().filter_map(|network| unenforced(world, network));
+        let heard = |network: &&NamespacedName| self.networks_listed || world.network(network).is_some();
+        let heard = policy.networks.iter().filter(heard);
+        let mut unenforced = heard.filter_map(|network| unenforced(world, network));
         problems.extend(unenforced.by_ref().take(PROBLEMS_MAX));
         let more = unenforced.count();
         if more > 0 {

@@ -4,10 +4,16 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::config::Config;
 use crate::model::{
-    Attachment, BridgeNetwork, BridgePort, Kind, Labels, NamespacedName, Network, NetworkConfig, Object,
+    Attachment, BridgeNetwork, BridgePort, Kind, Labels, Mac, NamespacedName, Network, NetworkConfig, Object,
     ObjectId, Pod, Policy,
 };
+use crate::stations::Stations;
+
+/// How many MACs of a port's far end are remembered. A CNI plugin may set one after the link was made; more changes are
+/// somebody's play.
+const FAR_MACS_MAX: usize = 4;
 
 /// Every object by name. Pure storage: it changes only by [`World::upsert`] and [`World::remove`].
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -17,6 +23,9 @@ pub struct World {
     pods: BTreeMap<NamespacedName, Pod>,
     policies: BTreeMap<NamespacedName, Policy>,
     ports: BTreeMap<u32, BridgePort>,
+    /// The MACs that each port's far end has had, the first one first.
+    far_macs: BTreeMap<u32, Vec<Mac>>,
+    stations: Stations,
     texts: Texts,
 }
 
@@ -43,11 +52,16 @@ pub(crate) enum Previous {
     Pod(Option<Pod>),
     /// A policy.
     Policy(Option<Policy>),
-    /// A bridge port.
-    Port(Option<BridgePort>),
+    /// A bridge port, and the ports that it shares stations with, or did.
+    Port(Option<BridgePort>, BTreeSet<u32>),
 }
 
 impl World {
+    /// A world in which nothing is known yet, as the agent of `config` sees it.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { stations: Stations::new(config), ..Self::default() }
+    }
+
     /// A namespace's labels; `None` when there is no such namespace.
     pub fn namespace(&self, name: &str) -> Option<&Labels> {
         self.namespaces.get(name)
@@ -63,10 +77,27 @@ impl World {
         self.networks.get(name)?.config.as_ref()
     }
 
+    /// Every network that has a definition.
+    pub fn networks(&self) -> impl Iterator<Item = (&NamespacedName, &NetworkConfig)> {
+        self.networks.iter().filter_map(|(name, record)| Some((name, record.config.as_ref()?)))
+    }
+
     /// The bridge of a managed network, as far as it is enforced: a network that is gone or unreadable while pods are
     /// attached counts as last known.
     pub fn bridge(&self, network: &NamespacedName) -> Option<&BridgeNetwork> {
         self.networks.get(network)?.bridge.as_ref()
+    }
+
+    /// The bridges of all managed networks, as far as they are enforced; one of several networks comes up several times.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = &BridgeNetwork> {
+        self.networks.values().filter_map(|record| record.bridge.as_ref())
+    }
+
+    /// All networks that are known, with their definitions and the bridges that they are enforced as.
+    pub(crate) fn networks_as_kept(
+        &self,
+    ) -> impl Iterator<Item = (&NamespacedName, Option<&NetworkConfig>, Option<&BridgeNetwork>)> {
+        self.networks.iter().map(|(id, record)| (id, record.config.as_ref(), record.bridge.as_ref()))
     }
 
     /// A pod.
@@ -104,6 +135,17 @@ impl World {
         self.ports.get(&index)
     }
 
+    /// The MACs that a port's far end has had since the port is known, the first one first: a pod can change the last
+    /// one, but not what it was before.
+    pub(crate) fn far_macs(&self, index: u32) -> &[Mac] {
+        self.far_macs.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which ports were seen with an attachment's MAC, and in which order.
+    pub(crate) fn stations(&self) -> &Stations {
+        &self.stations
+    }
+
     /// All bridge ports, by interface index.
     pub fn ports(&self) -> impl Iterator<Item = &BridgePort> {
         self.ports.values()
@@ -136,11 +178,23 @@ impl World {
                 let pod = self.texts.share_pod(pod);
                 let old = self.pods.remove(&pod.id);
                 self.count_attachments(&pod.attachments, old.as_ref().map_or(&[], |pod| &pod.attachments));
+                self.stations.pod_changed(old.as_ref(), Some(&pod), &self.ports);
                 self.pods.insert(pod.id.clone(), pod);
                 Previous::Pod(old)
             }
             Object::Policy(policy) => Previous::Policy(self.policies.insert(policy.id.clone(), policy)),
-            Object::Port(port) => Previous::Port(self.ports.insert(port.index, port)),
+            Object::Port(port) => {
+                let mut near = BTreeSet::new();
+                // Under another name it is another device, whose index the kernel has used again before anybody heard that the
+                // earlier one is gone: it inherits nothing.
+                if self.ports.get(&port.index).is_some_and(|old| old.name != port.name) {
+                    self.far_macs.remove(&port.index);
+                    near = self.stations.port_gone(port.index, &self.ports);
+                }
+                self.remember_far_mac(&port);
+                near.extend(self.stations.port_seen(&port, &self.ports));
+                Previous::Port(self.ports.insert(port.index, port), near)
+            }
         }
     }
 
@@ -159,10 +213,25 @@ impl World {
             ObjectId::Pod(id) => {
                 let old = self.pods.remove(id);
                 self.count_attachments(&[], old.as_ref().map_or(&[], |pod| &pod.attachments));
+                self.stations.pod_changed(old.as_ref(), None, &self.ports);
                 Previous::Pod(old)
             }
             ObjectId::Policy(id) => Previous::Policy(self.policies.remove(id)),
-            ObjectId::Port(index) => Previous::Port(self.ports.remove(index)),
+            ObjectId::Port(index) => {
+                self.far_macs.remove(index);
+                let old = self.ports.remove(index);
+                Previous::Port(old, self.stations.port_gone(*index, &self.ports))
+            }
+        }
+    }
+
+    /// Notes the MAC at a port's far end. Whoever changes it often is remembered by the first ones and the last.
+    fn remember_far_mac(&mut self, port: &BridgePort) {
+        let Some(mac) = port.far_mac else { return };
+        let macs = self.far_macs.entry(port.index).or_default();
+        if !macs.contains(&mac) {
+            macs.truncate(FAR_MACS_MAX - 1);
+            macs.push(mac);
         }
     }
 

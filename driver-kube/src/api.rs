@@ -23,6 +23,9 @@ pub struct Meta<A> {
     /// Its annotations.
     #[serde(default = "none")]
     pub annotations: Option<A>,
+    /// Which version of the object this is, as the API server counts; manifests have none.
+    #[serde(default, rename = "resourceVersion")]
+    pub resource_version: Option<Arc<str>>,
 }
 
 /// `#[serde(default)]` on a field of type `Option<A>` would ask for `A: Default`.

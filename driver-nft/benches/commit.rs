@@ -29,7 +29,7 @@ fn serve(compiler: &mut Compiler, kernel: &mut NftKernel) -> usize {
     let committed = outcomes.into_iter().map(|outcome| match outcome {
         Outcome::Committed(transaction) => transaction.ops.len(),
         // The first, large commit may overrun the buffer of the change notifications: it is then asked for again.
-        Outcome::Refused(..) | Outcome::Reported(_) => 0,
+        Outcome::Observed | Outcome::Refused(..) | Outcome::Reported(_) => 0,
         Outcome::Unobservable(error) => panic!("{error}"),
         _ => panic!("an outcome that this benchmark does not know"),
     });

@@ -1,15 +1,17 @@
 //! The kernel's nftables behind core's one seam.
 
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
-use policy_core::ruleset::{Ruleset, SetName, TABLE};
+use policy_core::ruleset::{ChainName, Ruleset, SetName, TABLE};
 use policy_core::{Kernel, Transaction};
 
-use crate::decode;
+use crate::decode::{self, Counted};
 use crate::encode::{Batch, Origin, brief, encode, encode_removal};
 use crate::error::NftError;
+use crate::guarded::{Announced, Guarded, Requests};
 use crate::monitor::Monitor;
 use crate::socket::{Answer, Dump, NetlinkSocket, Received, read_answer};
 use crate::uapi::{
@@ -19,45 +21,69 @@ use crate::uapi::{
 };
 use crate::wire::{Writer, messages, nfgen};
 
-/// How often a commit is tried again because some other table changed at the same moment.
-const COMMIT_ATTEMPTS_MAX: u32 = 16;
-/// How often a listing is tried again because some ruleset changed at the same moment.
-const LISTING_ATTEMPTS_MAX: u32 = 50;
-
 /// The nftables of one network namespace; reads and writes the table `bridge mnp-nft-bridge` and no other.
 ///
 /// Each transaction is committed only if nobody else changed the table since it was last observed or written. The
 /// kernel's generation id counts the commits of all tables, so the handle listens to what the kernel announces about
 /// them: a commit to another table does not stand in the way, one to ours is [`NftError::Overtaken`].
-pub struct NftKernel {
-    socket: NetlinkSocket,
-    announcements: Monitor,
-    /// Whether somebody else changed the table since it was last observed or written.
-    tampered: bool,
-}
+pub struct NftKernel(Guarded<Sockets>);
 
 impl NftKernel {
     /// Opens the nftables of the network namespace that the calling thread is in; the handle stays with that namespace.
     pub fn open() -> Result<Self, NftError> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER, &[])?;
         let announcements = Monitor::open([socket.port()])?;
-        Ok(Self { socket, announcements, tampered: false })
+        Ok(Self(Guarded::new(Sockets { socket, announcements })))
+    }
+
+    /// Deletes chains and sets in a transaction of their own from now on, for kernels that lack
+    /// [`Capability::ChainDeletion`](crate::Capability::ChainDeletion).
+    pub const fn delete_apart(&mut self) {
+        self.0.delete_apart();
     }
 
     /// A listener for changes to the table that this handle did not make, for a thread of its own. It listens in the
     /// calling thread's network namespace.
     pub fn monitor(&self) -> Result<Monitor, NftError> {
-        Monitor::open([self.socket.port()])
+        Monitor::open([self.0.requests.socket.port()])
     }
 
     /// Deletes the table with everything in it; nothing happens when there is none.
     pub fn remove_table(&mut self) -> Result<(), NftError> {
-        let batch = encode_removal(self.socket.take_sequences(0));
-        self.commit(&batch, None)
+        let sockets = &mut self.0.requests;
+        let batch = encode_removal(sockets.socket.take_sequences(0));
+        sockets.commit(&batch, None)
+    }
+
+    /// What the counters in each chain have counted since its rules were last written; nothing when there is no table.
+    pub fn counted(&mut self) -> Result<BTreeMap<ChainName, Counted>, NftError> {
+        let dump =
+            self.0.requests.dump(NFT_MSG_GETRULE, "a list of rules", |w| w.text(NFTA_RULE_TABLE, TABLE));
+        match dump {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(BTreeMap::new()),
+            dump => Ok(decode::counted(&dump?.bytes)?),
+        }
     }
 
     /// The number of the ruleset's current generation: every commit in this network namespace makes a new one.
     pub fn generation(&mut self) -> Result<u32, NftError> {
+        self.0.requests.generation()
+    }
+
+    /// Commits `transaction` if the ruleset still has `generation`; otherwise the kernel says ERESTART.
+    pub fn apply_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
+        self.0.requests.commit_at(transaction, generation)
+    }
+}
+
+/// The sockets of a handle: one for requests, one for what is announced.
+struct Sockets {
+    socket: NetlinkSocket,
+    announcements: Monitor,
+}
+
+impl Requests for Sockets {
+    fn generation(&mut self) -> Result<u32, NftError> {
         let request = "the number of the ruleset's generation";
         let answer = self.socket.fetch(NFT_MSG_GETGEN, &nfgen(NFPROTO_UNSPEC, 0), request, |_| {})?;
         for message in messages(&answer.bytes) {
@@ -71,42 +97,24 @@ impl NftKernel {
         Err(NftError::Unanswered { request })
     }
 
-    /// Commits `transaction` if the ruleset still has `generation`; otherwise the kernel says ERESTART.
-    pub fn apply_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
+    fn announced(&mut self) -> Result<Announced, NftError> {
+        self.announcements.announced()
+    }
+
+    fn commit_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
         let batch = encode(transaction, Some(generation), self.socket.take_sequences(0))?;
         self.commit(&batch, Some(transaction))
     }
 
-    fn apply_all(&mut self, transaction: &Transaction) -> Result<(), NftError> {
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
-            let generation = self.generation()?;
-            self.tampered |= self.announcements.tampered()?;
-            if core::mem::take(&mut self.tampered) {
-                return Err(NftError::Overtaken);
-            }
-            match self.apply_at(transaction, generation) {
-                Err(error) if error.errno() == Some(Errno::ERESTART) => {}
-                result => {
-                    self.take_own_announcements(generation)?;
-                    return result;
-                }
-            }
+    fn list(&mut self) -> Result<Option<Ruleset>, NftError> {
+        match self.listing()? {
+            Some(listing) => Ok(Some(decode::ruleset(&listing)?)),
+            None => Ok(None),
         }
-        Err(NftError::Overtaken)
     }
+}
 
-    /// Reads what was announced about our own commit on top of `generation`. A large one overruns the buffer; the
-    /// count of commits then tells whether somebody else's was among what was lost.
-    fn take_own_announcements(&mut self, generation: u32) -> Result<(), NftError> {
-        if self.announcements.tampered()? {
-            // The kernel counts from 1 again when the number overflows (`nf_tables_commit`).
-            let ours = generation.wrapping_add(1).max(1);
-            let now = self.generation()?;
-            self.tampered |= now != generation && now != ours;
-        }
-        Ok(())
-    }
-
+impl Sockets {
     /// Sends a batch and reads what the kernel says to it.
     fn commit(&mut self, batch: &Batch, transaction: Option<&Transaction>) -> Result<(), NftError> {
         self.socket.take_sequences(u32::try_from(batch.messages()).unwrap_or(u32::MAX));
@@ -142,7 +150,7 @@ impl NftKernel {
         }
     }
 
-    fn list(
+    fn dump(
         &mut self,
         kind: u16,
         what: &'static str,
@@ -153,19 +161,15 @@ impl NftKernel {
 
     /// One attempt to list the table; `None` when something changed meanwhile.
     fn listing(&mut self) -> Result<Option<Vec<u8>>, NftError> {
-        let generation = self.generation()?;
-        // What was announced until now is part of what is listed below.
-        self.announcements.tampered()?;
-        self.tampered = false;
         let mut listing = match self.table() {
             Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Some(Vec::new())),
             result => result?,
         };
         let mut interrupted = listing.interrupted;
         for dump in [
-            self.list(NFT_MSG_GETCHAIN, "a list of chains", |_| {}),
-            self.list(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE)),
-            self.list(NFT_MSG_GETRULE, "a list of rules", |w| w.text(NFTA_RULE_TABLE, TABLE)),
+            self.dump(NFT_MSG_GETCHAIN, "a list of chains", |_| {}),
+            self.dump(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE)),
+            self.dump(NFT_MSG_GETRULE, "a list of rules", |w| w.text(NFTA_RULE_TABLE, TABLE)),
         ] {
             let dump = dump?;
             interrupted |= dump.interrupted;
@@ -182,8 +186,7 @@ impl NftKernel {
                 }
             }
         }
-        let settled = !interrupted && self.generation()? == generation;
-        Ok(settled.then_some(listing.bytes))
+        Ok((!interrupted).then_some(listing.bytes))
     }
 
     fn table(&mut self) -> Result<Dump, NftError> {
@@ -193,7 +196,7 @@ impl NftKernel {
     }
 
     fn elements(&mut self, set: &SetName) -> Result<Dump, NftError> {
-        self.list(NFT_MSG_GETSETELEM, "a list of elements", |w| {
+        self.dump(NFT_MSG_GETSETELEM, "a list of elements", |w| {
             w.text(NFTA_SET_ELEM_LIST_TABLE, TABLE);
             w.text(NFTA_SET_ELEM_LIST_SET, set.as_str());
         })
@@ -226,15 +229,10 @@ impl Kernel for NftKernel {
     type Error = NftError;
 
     fn apply(&mut self, transaction: &Transaction) -> Result<(), NftError> {
-        self.apply_all(transaction)
+        self.0.apply(transaction)
     }
 
     fn observe(&mut self) -> Result<Ruleset, NftError> {
-        for _ in 0..LISTING_ATTEMPTS_MAX {
-            if let Some(listing) = self.listing()? {
-                return Ok(decode::ruleset(&listing)?);
-            }
-        }
-        Err(NftError::Unsettled { attempts: LISTING_ATTEMPTS_MAX })
+        self.0.observe()
     }
 }

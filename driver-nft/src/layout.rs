@@ -6,12 +6,12 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use policy_core::model::Mac;
-use policy_core::ruleset::{Datum, Field, KeyType, MetaKey, PayloadBase};
+use policy_core::ruleset::{Datum, ExtensionHeader, Field, InterfaceName, KeyType, MetaKey, PayloadBase};
 
 use crate::uapi::{
-    NFT_META_IIF, NFT_META_L4PROTO, NFT_META_OIF, NFT_META_PROTOCOL, NFT_PAYLOAD_LL_HEADER,
-    NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER, NFT_REG_1, NFT_REG_4, NFT_REG32_00,
-    NFT_REG32_COUNT,
+    NFT_META_BRI_IIFNAME, NFT_META_BRI_IIFPVID, NFT_META_BRI_OIFNAME, NFT_META_IIF, NFT_META_L4PROTO,
+    NFT_META_OIF, NFT_META_PROTOCOL, NFT_PAYLOAD_LL_HEADER, NFT_PAYLOAD_NETWORK_HEADER,
+    NFT_PAYLOAD_TRANSPORT_HEADER, NFT_REG_1, NFT_REG_4, NFT_REG32_00, NFT_REG32_COUNT,
 };
 
 /// Bits that one part of a concatenated type takes (`TYPE_BITS`, nftables `datatype.h`).
@@ -31,7 +31,13 @@ pub(crate) const BYTEORDER_BIG_ENDIAN: u32 = 2;
 /// The number of `kind` in a set's key type; for types that are never written, that number as an error.
 pub(crate) const fn type_number(kind: KeyType) -> Result<u32, u32> {
     Ok(match kind {
-        KeyType::IcmpId | KeyType::Icmp6Id => TYPE_INTEGER,
+        KeyType::FragmentId
+        | KeyType::IcmpId
+        | KeyType::Icmp6Id
+        | KeyType::RawIp4
+        | KeyType::RawIp6
+        | KeyType::RawMac
+        | KeyType::RawShort => TYPE_INTEGER,
         KeyType::Ip4 => 7,
         KeyType::Ip6 => 8,
         KeyType::Mac => 9,
@@ -41,6 +47,8 @@ pub(crate) const fn type_number(kind: KeyType) -> Result<u32, u32> {
         KeyType::Port => 13,
         KeyType::Byte => 15, // TYPE_TCP_FLAG, the type of `tcp flags`: the only byte that nft gives a name to
         KeyType::Index => 20,
+        KeyType::InterfaceName => 41,
+        KeyType::Vlan => return Err(TYPE_INTEGER),
         KeyType::Unknown(number) => return Err(number),
     })
 }
@@ -57,6 +65,7 @@ pub(crate) const fn type_of_number(number: u32) -> KeyType {
         13 => KeyType::Port,
         15 => KeyType::Byte,
         20 => KeyType::Index,
+        41 => KeyType::InterfaceName,
         _ => KeyType::Unknown(number),
     }
 }
@@ -80,28 +89,44 @@ pub(crate) fn parts(mut number: u32) -> Vec<u32> {
 /// The byte order that nft notes for a key of this one type.
 pub(crate) const fn byteorder(kind: KeyType) -> u32 {
     match kind {
-        KeyType::Index => BYTEORDER_HOST_ENDIAN,
+        KeyType::Index | KeyType::InterfaceName | KeyType::Vlan => BYTEORDER_HOST_ENDIAN,
         KeyType::Protocol | KeyType::Unknown(_) => BYTEORDER_INVALID,
         KeyType::ArpOperation
         | KeyType::Byte
         | KeyType::EtherType
+        | KeyType::FragmentId
         | KeyType::IcmpId
         | KeyType::Icmp6Id
         | KeyType::Ip4
         | KeyType::Ip6
         | KeyType::Mac
-        | KeyType::Port => BYTEORDER_BIG_ENDIAN,
+        | KeyType::Port
+        | KeyType::RawIp4
+        | KeyType::RawIp6
+        | KeyType::RawMac
+        | KeyType::RawShort => BYTEORDER_BIG_ENDIAN,
     }
+}
+
+/// Whether the bytes of such values are in the order of the values, so that ranges and masks mean something.
+pub(crate) const fn is_ordered(kind: KeyType) -> bool {
+    !matches!(kind, KeyType::Index | KeyType::InterfaceName | KeyType::Vlan)
 }
 
 /// The length of a value in bytes; 0 for an unknown type.
 pub(crate) const fn length(kind: KeyType) -> usize {
     match kind {
         KeyType::Byte | KeyType::Protocol => 1,
-        KeyType::ArpOperation | KeyType::EtherType | KeyType::IcmpId | KeyType::Icmp6Id | KeyType::Port => 2,
-        KeyType::Index | KeyType::Ip4 => 4,
-        KeyType::Mac => 6,
-        KeyType::Ip6 => 16,
+        KeyType::ArpOperation
+        | KeyType::EtherType
+        | KeyType::IcmpId
+        | KeyType::Icmp6Id
+        | KeyType::Port
+        | KeyType::RawShort
+        | KeyType::Vlan => 2,
+        KeyType::FragmentId | KeyType::Index | KeyType::Ip4 | KeyType::RawIp4 => 4,
+        KeyType::Mac | KeyType::RawMac => 6,
+        KeyType::InterfaceName | KeyType::Ip6 | KeyType::RawIp6 => 16,
         KeyType::Unknown(_) => 0,
     }
 }
@@ -118,13 +143,18 @@ pub(crate) fn key_length(key: &[KeyType]) -> usize {
 pub(crate) fn bytes(datum: Datum) -> Vec<u8> {
     match datum {
         Datum::Byte(value) | Datum::Protocol(value) => vec![value],
-        Datum::ArpOperation(value) | Datum::EtherType(value) | Datum::IcmpId(value) | Datum::Port(value) => {
-            value.to_be_bytes().to_vec()
-        }
+        Datum::ArpOperation(value)
+        | Datum::EtherType(value)
+        | Datum::IcmpId(value)
+        | Datum::Port(value)
+        | Datum::RawShort(value) => value.to_be_bytes().to_vec(),
+        Datum::FragmentId(value) => value.to_be_bytes().to_vec(),
         Datum::Index(value) => value.to_ne_bytes().to_vec(),
-        Datum::Ip4(value) => value.octets().to_vec(),
-        Datum::Ip6(value) => value.octets().to_vec(),
-        Datum::Mac(value) => value.0.to_vec(),
+        Datum::InterfaceName(value) => value.0.to_vec(),
+        Datum::Vlan(value) => value.to_ne_bytes().to_vec(),
+        Datum::Ip4(value) | Datum::RawIp4(value) => value.octets().to_vec(),
+        Datum::Ip6(value) | Datum::RawIp6(value) => value.octets().to_vec(),
+        Datum::Mac(value) | Datum::RawMac(value) => value.0.to_vec(),
     }
 }
 
@@ -148,13 +178,20 @@ pub(crate) fn datum(kind: KeyType, bytes: &[u8]) -> Option<Datum> {
         KeyType::ArpOperation => Datum::ArpOperation(short()?),
         KeyType::Byte => Datum::Byte(*bytes.first()?),
         KeyType::EtherType => Datum::EtherType(short()?),
+        KeyType::FragmentId => Datum::FragmentId(u32::from_be_bytes(*bytes.first_chunk()?)),
         KeyType::IcmpId | KeyType::Icmp6Id => Datum::IcmpId(short()?),
         KeyType::Index => Datum::Index(u32::from_ne_bytes(*bytes.first_chunk()?)),
+        KeyType::InterfaceName => Datum::InterfaceName(InterfaceName(*bytes.first_chunk()?)),
+        KeyType::Vlan => Datum::Vlan(bytes.first_chunk().copied().map(u16::from_ne_bytes)?),
         KeyType::Ip4 => Datum::Ip4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
         KeyType::Ip6 => Datum::Ip6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
         KeyType::Mac => Datum::Mac(Mac(*bytes.first_chunk()?)),
         KeyType::Port => Datum::Port(short()?),
         KeyType::Protocol => Datum::Protocol(*bytes.first()?),
+        KeyType::RawIp4 => Datum::RawIp4(Ipv4Addr::from(*bytes.first_chunk()?)),
+        KeyType::RawIp6 => Datum::RawIp6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
+        KeyType::RawMac => Datum::RawMac(Mac(*bytes.first_chunk()?)),
+        KeyType::RawShort => Datum::RawShort(short()?),
         KeyType::Unknown(_) => return None,
     })
 }
@@ -197,10 +234,20 @@ pub(crate) fn words(field: Field) -> u32 {
 /// The kernel's number of a meta key.
 pub(crate) const fn meta_number(key: MetaKey) -> u32 {
     match key {
+        MetaKey::BridgeName => NFT_META_BRI_IIFNAME,
+        MetaKey::BridgeVlan => NFT_META_BRI_IIFPVID,
         MetaKey::Iif => NFT_META_IIF,
         MetaKey::L4Proto => NFT_META_L4PROTO,
         MetaKey::Oif => NFT_META_OIF,
+        MetaKey::OutputBridgeName => NFT_META_BRI_OIFNAME,
         MetaKey::Protocol => NFT_META_PROTOCOL,
+    }
+}
+
+/// The number of an extension header (IANA, IPv6 Extension Header Types).
+pub(crate) const fn extension_number(header: ExtensionHeader) -> u8 {
+    match header {
+        ExtensionHeader::Fragment => 44,
     }
 }
 

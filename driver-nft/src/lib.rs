@@ -5,7 +5,8 @@
 //! ```
 //!
 //! [`encode`] and [`decode`] are pure and meet in the middle: what one writes the other reads. [`NftKernel`] is core's
-//! `Kernel`; [`Monitor`] tells when somebody else changes the table. [`Links`] reports the bridge ports.
+//! `Kernel`; [`Monitor`] tells when somebody else changes the table. [`Links`] reports the bridge ports. [`Capabilities`]
+//! are found out by trying.
 //!
 //! ```no_run
 //! use driver_nft::{Links, NftError, NftKernel};
@@ -27,20 +28,28 @@
 
 extern crate alloc;
 
+mod apart;
+mod capability;
 pub mod decode;
 pub mod encode;
 mod error;
+mod guarded;
 mod kernel;
 mod layout;
 mod links;
 mod monitor;
 mod socket;
+mod state;
 mod uapi;
 mod userdata;
 mod wire;
 
+pub use capability::{Capabilities, Capability, Support};
+pub use decode::Counted;
 pub use error::NftError;
+pub use guarded::{Announced, Guarded, Requests};
 pub use kernel::NftKernel;
 pub use links::{Links, PortEvent};
 pub use monitor::{Commit, Monitor, Notice};
+pub use state::{StateChoice, StateUnavailable, StateWish, UnknownState};
 pub use wire::WireError;

@@ -7,6 +7,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use policy_core::ruleset::TABLE;
 
 use crate::error::NftError;
+use crate::guarded::Announced;
 use crate::socket::{NetlinkSocket, Received};
 use crate::uapi::{
     NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTABLES, NFPROTO_BRIDGE, NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_GEN_PROC_NAME,
@@ -92,13 +93,14 @@ impl Monitor {
         }
     }
 
-    /// Whether somebody else changed our table, as far as was announced until now; an overrun counts as a change.
-    pub(crate) fn tampered(&mut self) -> Result<bool, NftError> {
-        let mut tampered = false;
+    /// What was announced until now.
+    pub(crate) fn announced(&mut self) -> Result<Announced, NftError> {
+        let mut announced = Announced::default();
         while let Some(notice) = self.next(Some(Duration::ZERO))? {
-            tampered |= notice.is_tampering();
+            announced.lost |= notice == Notice::Overrun;
+            announced.foreign |= matches!(notice, Notice::Commit(_)) && notice.is_tampering();
         }
-        Ok(tampered)
+        Ok(announced)
     }
 }
 

@@ -96,6 +96,7 @@ const fn nftables(message: u16) -> u16 {
 pub(crate) const NFTA_TABLE_NAME: u16 = 1;
 pub(crate) const NFTA_TABLE_FLAGS: u16 = 2;
 pub(crate) const NFT_TABLE_F_DORMANT: u32 = 1;
+pub(crate) const NFT_TABLE_F_OWNER: u32 = 2;
 
 /// `linux/netfilter/nf_tables.h`, `enum nft_chain_attributes`, `enum nft_hook_attributes`, `enum nft_chain_flags`.
 pub(crate) const NFTA_CHAIN_TABLE: u16 = 1;
@@ -134,6 +135,8 @@ pub(crate) const NFTA_RULE_USERDATA: u16 = 7;
 pub(crate) const NFTA_LIST_ELEM: u16 = 1;
 pub(crate) const NFTA_EXPR_NAME: u16 = 1;
 pub(crate) const NFTA_EXPR_DATA: u16 = 2;
+pub(crate) const NFTA_COUNTER_BYTES: u16 = 1;
+pub(crate) const NFTA_COUNTER_PACKETS: u16 = 2;
 
 /// `linux/netfilter/nf_tables.h`, `enum nft_set_attributes`, `enum nft_set_desc_attributes`, `enum nft_set_flags`.
 pub(crate) const NFTA_SET_TABLE: u16 = 1;
@@ -191,6 +194,32 @@ pub(crate) const NFT_META_PROTOCOL: u32 = 1;
 pub(crate) const NFT_META_IIF: u32 = 4;
 pub(crate) const NFT_META_OIF: u32 = 5;
 pub(crate) const NFT_META_L4PROTO: u32 = 16;
+pub(crate) const NFT_META_BRI_IIFNAME: u32 = 17;
+pub(crate) const NFT_META_BRI_OIFNAME: u32 = 18;
+pub(crate) const NFT_META_BRI_IIFPVID: u32 = 28;
+
+/// `linux/netfilter/nf_tables.h`, `enum nft_ct_attributes` and `enum nft_ct_keys`.
+pub(crate) const NFTA_CT_DREG: u16 = 1;
+pub(crate) const NFTA_CT_KEY: u16 = 2;
+pub(crate) const NFTA_CT_DIRECTION: u16 = 3;
+pub(crate) const NFTA_CT_SREG: u16 = 4;
+pub(crate) const NFT_CT_STATE: u32 = 0;
+pub(crate) const NFT_CT_DIRECTION: u32 = 1;
+pub(crate) const NFT_CT_ZONE: u32 = 17;
+
+/// `linux/netfilter/nf_conntrack_common.h`: `NF_CT_STATE_BIT` of the members of `enum ip_conntrack_info`;
+/// `linux/netfilter/nf_conntrack_tuple_common.h`: `enum ip_conntrack_dir`.
+pub(crate) const NF_CT_STATE_ESTABLISHED: u32 = 1 << 1;
+pub(crate) const NF_CT_STATE_RELATED: u32 = 1 << 2;
+pub(crate) const IP_CT_DIR_ORIGINAL: u8 = 0;
+pub(crate) const IP_CT_DIR_REPLY: u8 = 1;
+
+/// `linux/netfilter/nf_tables.h`, `enum nft_reject_attributes`, `enum nft_reject_types` and
+/// `enum nft_reject_inet_code`.
+pub(crate) const NFTA_REJECT_TYPE: u16 = 1;
+pub(crate) const NFTA_REJECT_ICMP_CODE: u16 = 2;
+pub(crate) const NFT_REJECT_ICMPX_UNREACH: u32 = 2;
+pub(crate) const NFT_REJECT_ICMPX_PORT_UNREACH: u8 = 1;
 
 /// `linux/netfilter/nf_tables.h`, `enum nft_payload_attributes` and `enum nft_payload_bases`.
 pub(crate) const NFTA_PAYLOAD_DREG: u16 = 1;
@@ -200,6 +229,15 @@ pub(crate) const NFTA_PAYLOAD_LEN: u16 = 4;
 pub(crate) const NFT_PAYLOAD_LL_HEADER: u32 = 0;
 pub(crate) const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 pub(crate) const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
+
+/// `linux/netfilter/nf_tables.h`, `enum nft_exthdr_attributes` and `enum nft_exthdr_op`.
+pub(crate) const NFTA_EXTHDR_DREG: u16 = 1;
+pub(crate) const NFTA_EXTHDR_TYPE: u16 = 2;
+pub(crate) const NFTA_EXTHDR_OFFSET: u16 = 3;
+pub(crate) const NFTA_EXTHDR_LEN: u16 = 4;
+pub(crate) const NFTA_EXTHDR_FLAGS: u16 = 5;
+pub(crate) const NFTA_EXTHDR_OP: u16 = 6;
+pub(crate) const NFT_EXTHDR_OP_IPV6: u32 = 0;
 
 /// `linux/netfilter/nf_tables.h`, `enum nft_cmp_attributes` and `enum nft_cmp_ops`.
 pub(crate) const NFTA_CMP_SREG: u16 = 1;

@@ -4,10 +4,10 @@
 //! nftables `src/datatype.c`, `src/meta.c`, `src/payload.c` for what `typeof` holds). Numbers are in the machine's byte
 //! order.
 
-use policy_core::ruleset::{KeyType, SetSpec};
+use policy_core::ruleset::{Field, KeyType, Location, PayloadBase, SetSpec};
 
 use crate::layout;
-use crate::uapi::{NFT_META_IIF, NFT_META_L4PROTO, NFT_META_PROTOCOL};
+use crate::uapi::{NFT_META_BRI_IIFNAME, NFT_META_IIF, NFT_META_L4PROTO, NFT_META_PROTOCOL};
 
 /// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_CHAIN_COMMENT`.
 const COMMENT: u8 = 0;
@@ -36,14 +36,20 @@ const TYPEOF_DATA: u8 = 1;
 const EXPR_VERDICT: u32 = 1;
 /// `EXPR_PAYLOAD` of nftables' `enum expr_types`.
 const EXPR_PAYLOAD: u32 = 7;
+/// `EXPR_EXTHDR` of nftables' `enum expr_types`.
+const EXPR_EXTHDR: u32 = 8;
 /// `EXPR_META` of nftables' `enum expr_types`.
 const EXPR_META: u32 = 9;
 /// `EXPR_CONCAT` of nftables' `enum expr_types`.
 const EXPR_CONCAT: u32 = 13;
-/// `NFTNL_UDATA_SET_KEY_PAYLOAD_DESC`, and of a meta expression its key.
+/// `NFTNL_UDATA_SET_KEY_PAYLOAD_DESC`, of a meta expression its key, and `NFTNL_UDATA_SET_KEY_EXTHDR_DESC`.
 const TYPEOF_FIRST: u8 = 0;
-/// `NFTNL_UDATA_SET_KEY_PAYLOAD_TYPE`.
+/// `NFTNL_UDATA_SET_KEY_PAYLOAD_TYPE` and `NFTNL_UDATA_SET_KEY_EXTHDR_TYPE`.
 const TYPEOF_PAYLOAD_TYPE: u8 = 1;
+/// `NFTNL_UDATA_SET_KEY_PAYLOAD_BASE`: of a place that has no name, the header that it is counted from.
+const TYPEOF_PAYLOAD_BASE: u8 = 2;
+/// `NFTNL_UDATA_SET_KEY_PAYLOAD_OFFSET`, in bits.
+const TYPEOF_PAYLOAD_OFFSET: u8 = 3;
 /// `NFTNL_UDATA_SET_KEY_PAYLOAD_LEN`, in bits.
 const TYPEOF_PAYLOAD_LENGTH: u8 = 4;
 
@@ -157,18 +163,26 @@ fn part_typeof(kind: KeyType) -> Vec<u8> {
         KeyType::ArpOperation => payload(15, 5, None),
         KeyType::Byte => payload(8, 7, None),
         KeyType::EtherType => meta(NFT_META_PROTOCOL),
+        KeyType::FragmentId => extension(EXTHDR_DESC_FRAG, FRAGHDR_ID),
         KeyType::IcmpId => payload(PROTO_DESC_ICMP, ICMPHDR_ID, Some(16)),
         KeyType::Icmp6Id => payload(PROTO_DESC_ICMPV6, ICMP6HDR_ID, Some(16)),
         KeyType::Index => meta(NFT_META_IIF),
+        KeyType::InterfaceName => meta(NFT_META_BRI_IIFNAME),
         KeyType::Ip4 => payload(12, 11, None),
         KeyType::Ip6 => payload(13, 8, None),
         KeyType::Mac => payload(17, 2, None),
         KeyType::Port => payload(11, 1, None),
         KeyType::Protocol => meta(NFT_META_L4PROTO),
-        KeyType::Unknown(_) => Vec::new(),
+        KeyType::RawIp4 => raw_payload(Field::Error4Destination),
+        KeyType::RawIp6 => raw_payload(Field::NeighbourTarget),
+        KeyType::RawMac => raw_payload(Field::NeighbourLinkLayer),
+        KeyType::RawShort => raw_payload(Field::Error4First),
+        KeyType::Unknown(_) | KeyType::Vlan => Vec::new(),
     }
 }
 
+/// nftables `enum proto_desc_id`: no protocol.
+const PROTO_DESC_UNKNOWN: u32 = 0;
 /// nftables `enum proto_desc_id`: ICMP.
 const PROTO_DESC_ICMP: u32 = 4;
 /// nftables `enum proto_desc_id`: `ICMPv6`.
@@ -177,6 +191,11 @@ const PROTO_DESC_ICMPV6: u32 = 14;
 const ICMPHDR_ID: u32 = 4;
 /// nftables `enum icmp6_hdr_fields`: the identifier of an echo message.
 const ICMP6HDR_ID: u32 = 6;
+
+/// nftables `enum exthdr_desc_id`, `include/exthdr.h`: the IPv6 fragment header.
+const EXTHDR_DESC_FRAG: u32 = 6;
+/// nftables `enum frag_hdr_fields`, `include/exthdr.h`: the identification.
+const FRAGHDR_ID: u32 = 6;
 
 fn meta(key: u32) -> Vec<u8> {
     let mut data = Vec::new();
@@ -194,6 +213,36 @@ fn payload(description: u32, field: u32, bits: Option<u32>) -> Vec<u8> {
     typed(EXPR_PAYLOAD, &data)
 }
 
+/// A field of an extension header; nft writes the field before the header.
+fn extension(description: u32, field: u32) -> Vec<u8> {
+    let mut data = Vec::new();
+    number(&mut data, TYPEOF_PAYLOAD_TYPE, field);
+    number(&mut data, TYPEOF_FIRST, description);
+    typed(EXPR_EXTHDR, &data)
+}
+
+/// A place that nft has no name for, as `@th,64,128`.
+fn raw_payload(field: Field) -> Vec<u8> {
+    let mut data = Vec::new();
+    number(&mut data, TYPEOF_FIRST, PROTO_DESC_UNKNOWN);
+    number(&mut data, TYPEOF_PAYLOAD_TYPE, 0);
+    if let Location::Payload { base, offset, bytes } = field.location() {
+        number(&mut data, TYPEOF_PAYLOAD_BASE, payload_base(base));
+        number(&mut data, TYPEOF_PAYLOAD_OFFSET, offset * 8);
+        number(&mut data, TYPEOF_PAYLOAD_LENGTH, bytes * 8);
+    }
+    typed(EXPR_PAYLOAD, &data)
+}
+
+/// `enum proto_bases` of nftables, `include/proto.h`.
+const fn payload_base(base: PayloadBase) -> u32 {
+    match base {
+        PayloadBase::Link => 1,
+        PayloadBase::Network => 2,
+        PayloadBase::Transport => 3,
+    }
+}
+
 /// What a set's `typeof` says about part `at` of the `count` parts of its key, when that part is a plain integer.
 pub(crate) fn read_integer(bytes: &[u8], at: usize, count: usize) -> KeyType {
     let read = || {
@@ -201,13 +250,26 @@ pub(crate) fn read_integer(bytes: &[u8], at: usize, count: usize) -> KeyType {
         if count > 1 {
             expression = find(find(expression, TYPEOF_DATA)?, u8::try_from(at).ok()?)?;
         }
-        if find_number(expression, TYPEOF_EXPR)? != EXPR_PAYLOAD {
-            return None;
-        }
         let data = find(expression, TYPEOF_DATA)?;
-        match (find_number(data, TYPEOF_FIRST)?, find_number(data, TYPEOF_PAYLOAD_TYPE)?) {
+        let (description, field) =
+            (find_number(data, TYPEOF_FIRST)?, find_number(data, TYPEOF_PAYLOAD_TYPE)?);
+        match find_number(expression, TYPEOF_EXPR)? {
+            EXPR_EXTHDR if (description, field) == (EXTHDR_DESC_FRAG, FRAGHDR_ID) => {
+                return Some(KeyType::FragmentId);
+            }
+            EXPR_PAYLOAD => {}
+            _ => return None,
+        }
+        match (description, field) {
             (PROTO_DESC_ICMP, ICMPHDR_ID) => Some(KeyType::IcmpId),
             (PROTO_DESC_ICMPV6, ICMP6HDR_ID) => Some(KeyType::Icmp6Id),
+            (PROTO_DESC_UNKNOWN, _) => match find_number(data, TYPEOF_PAYLOAD_LENGTH)? {
+                16 => Some(KeyType::RawShort),
+                32 => Some(KeyType::RawIp4),
+                48 => Some(KeyType::RawMac),
+                128 => Some(KeyType::RawIp6),
+                _ => None,
+            },
             _ => None,
         }
     };

@@ -26,8 +26,7 @@ pub struct Reaction {
 
 impl<K: Kernel> Agent<K> {
     /// An agent that has heard of nothing yet.
-    pub fn new(node: &str, kernel: K) -> Self {
-        let config = Config::new(node);
+    pub fn new(config: Config, kernel: K) -> Self {
         Self { compiler: Compiler::new(&config), config, kernel, started: Instant::now() }
     }
 

@@ -9,13 +9,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
+use driver_nft::StateWish;
+use policy_core::{BridgeNames, StateEngine};
 
-use crate::arm::ModelArm;
+use crate::arm::{Equipment, ModelArm};
 use crate::capability::{Capability, needs};
 use crate::inside::{self, Manner};
 use crate::junit::{Case, Document, End};
+use crate::options::Ability;
+use crate::plane::Plane;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::stage::{Stage, stages};
 use crate::{isolate, outside, programs, run};
@@ -25,6 +29,8 @@ use crate::{isolate, outside, programs, run};
 pub enum Arms {
     /// First the model, then the packets.
     Both,
+    /// Real packets between network namespaces, the built agent, and a real API server.
+    Cluster,
     /// The compiler and the evaluator, without packets: needs no privilege.
     Model,
     /// Real packets between network namespaces.
@@ -105,11 +111,19 @@ pub struct Batch {
     pub require_all: bool,
     /// How many times slower than an ordinary one the machine is.
     pub slowness: u32,
+    /// What follows connections.
+    pub state: StateWish,
 }
 
 impl Batch {
     /// Runs the scenarios in `files` and writes the results to `junit`. Whether none failed.
-    pub fn run(self, files: &[PathBuf], junit: Option<&Path>, out: &mut (impl Write + Send)) -> Result<bool> {
+    pub fn run(
+        self,
+        files: &[PathBuf],
+        agent: Option<PathBuf>,
+        junit: Option<&Path>,
+        out: &mut (impl Write + Send),
+    ) -> Result<bool> {
         let ready: Result<Vec<Ready<'_>>, _> = files.iter().map(|file| Ready::read(file)).collect();
         let ready = ready?;
         let mut missing_here = BTreeSet::new();
@@ -117,16 +131,27 @@ impl Batch {
             prepare_packets()?;
             missing_here = missing(&ready)?;
         }
+        if self.arms == Arms::Cluster {
+            missing_here.insert(Capability::Unvalidated);
+        }
+        let plane = if self.arms == Arms::Cluster { Some(Plane::start()?) } else { None };
+        let equipment = plane.as_ref().map(|plane| equipment(plane, agent)).transpose()?;
         let mut cases = Vec::new();
         for (at, scenario) in ready.iter().enumerate() {
-            if self.arms != Arms::Netns {
-                cases.push(self.case(scenario, "model", out, |out| model(scenario, out))?);
+            if matches!(self.arms, Arms::Both | Arms::Model) {
+                cases.push(
+                    self.case(scenario, "model", out, |out| model(scenario, self.state.offline(), out))?,
+                );
             }
             if self.arms != Arms::Model {
                 let keep = self.keep && at + 1 == ready.len();
                 let lacks = scenario.lacks(&missing_here);
+                let (arm, equipment) =
+                    (if plane.is_some() { "cluster" } else { "netns" }, equipment.as_ref());
                 cases.push(
-                    self.case(scenario, "netns", out, |out| self.packets(scenario, &lacks, keep, out))?,
+                    self.case(scenario, arm, out, |out| {
+                        self.packets(scenario, &lacks, keep, equipment, out)
+                    })?,
                 );
             }
         }
@@ -147,6 +172,7 @@ impl Batch {
         ready: &Ready<'_>,
         lacks: &BTreeSet<Capability>,
         keep: bool,
+        equipment: Option<&Equipment>,
         out: &mut (impl Write + Send),
     ) -> Result<End> {
         if !lacks.is_empty() {
@@ -157,8 +183,9 @@ impl Batch {
             writeln!(out, "{reason}")?;
             return Ok(End::Failed(reason));
         }
-        let manner = Manner { colour: Manner::colour_wanted(), keep, story: false, slowness: self.slowness };
-        let ended = outside::play(ready.file, manner, out)?;
+        let Self { slowness, state, .. } = self;
+        let manner = Manner { colour: Manner::colour_wanted(), keep, story: false, slowness, state };
+        let ended = outside::play(ready.file, manner, equipment, out)?;
         Ok(if ended.good { End::Passed } else { End::Failed(ended.text) })
     }
 
@@ -184,10 +211,22 @@ impl Batch {
     }
 }
 
+/// What the cluster arm needs: `agent` is its program, by default the one beside this program.
+fn equipment(plane: &Plane, agent: Option<PathBuf>) -> Result<Equipment> {
+    let beside = || Ok(std::env::current_exe()?.with_file_name("mnp-nft-bridge"));
+    let agent = agent.map_or_else(beside, Ok).and_then(std::path::absolute);
+    let agent = agent.context("cannot tell where the agent's program is")?;
+    ensure!(agent.is_file(), "there is no {}: run cargo build -p mnp-nft-bridge", agent.display());
+    Ok(Equipment { access: plane.access().clone(), agent })
+}
+
 /// Plays a scenario without packets.
-fn model(ready: &Ready<'_>, out: &mut dyn Write) -> Result<End> {
-    let node = ready.scenario.nodes.first().context("a scenario has a node")?;
-    let mut arm = ModelArm::new(node);
+fn model(ready: &Ready<'_>, state: StateEngine, out: &mut dyn Write) -> Result<End> {
+    let mut ability = Ability::good_for(state);
+    if ready.scenario.requires.contains(&Capability::Ibrname) {
+        ability.bridge_names = BridgeNames::Known;
+    }
+    let mut arm = ModelArm::new(ready.scenario.configs(ability));
     let mut text = Vec::new();
     let colour = Manner::colour_wanted();
     let good = run::run(&mut arm, &ready.stages, |judged| inside::tell_failure(&mut text, &judged, colour));

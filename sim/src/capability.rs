@@ -1,24 +1,23 @@
 //! What a kernel may or may not be able to do, found out by trying.
 //!
 //! Lists of modules and versions say little: a module may be built in, loadable or forbidden. So every capability that a
-//! scenario requires is used once, in a network namespace of its own.
+//! scenario requires is used once, in a network namespace of its own. What concerns tables the driver finds out, as it
+//! does for the agent.
 
 use alloc::collections::BTreeSet;
 use core::fmt;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use driver_nft::Capabilities;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::links;
 use crate::netns::Namespace;
-use crate::programs;
 
-/// Something that distribution kernels can do and others cannot.
+/// Something that not every place can do where scenarios are played: distribution kernels can, others cannot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Capability {
@@ -30,6 +29,9 @@ pub enum Capability {
     Reject,
     /// The transport protocol SCTP (`IP_SCTP`).
     Sctp,
+    /// Objects as somebody wrote them: an API server refuses or prunes what does not fit its schema, so this is what files
+    /// have and clusters do not.
+    Unvalidated,
     /// Bridges that filter VLANs, and devices for tagged frames (`BRIDGE_VLAN_FILTERING`, `VLAN_8021Q`).
     Vlan,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Capability {
             Self::Ibrname => "ibrname",
             Self::Reject => "reject",
             Self::Sctp => "sctp",
+            Self::Unvalidated => "unvalidated",
             Self::Vlan => "vlan",
         })
     }
@@ -49,59 +52,38 @@ impl fmt::Display for Capability {
 /// A namespace to try things in.
 pub struct Trial {
     namespace: Namespace,
+    /// What the driver finds out for the agent.
+    of_tables: Capabilities,
 }
 
 impl Trial {
-    /// A namespace in which the plainest table can be made, so that a refusal of another means that table.
+    /// A namespace in which tables can be made.
     pub async fn new() -> Result<Self> {
-        let trial = Self { namespace: Namespace::create("trial").await? };
-        ensure!(trial.accepts("accept")?, "the kernel refuses even a bridge table without a condition");
-        Ok(trial)
+        let namespace = Namespace::create("trial").await?;
+        let of_tables = namespace.run(Capabilities::probe)?.context("cannot try tables")?;
+        Ok(Self { namespace, of_tables })
     }
 
     /// Whether the kernel is capable of `capability`.
     pub async fn shows(&self, capability: Capability) -> Result<bool> {
         match capability {
-            Capability::BridgeConntrack => self.accepts("ct state established accept"),
-            Capability::Ibrname => self.accepts("meta ibrname \"br0\" accept"),
-            Capability::Reject => self.accepts("reject"),
+            Capability::BridgeConntrack => Ok(self.has(driver_nft::Capability::BridgeConntrack)),
+            Capability::Ibrname => Ok(self.has(driver_nft::Capability::Ibrname)),
+            Capability::Reject => Ok(self.has(driver_nft::Capability::Reject)),
             Capability::Sctp => self.namespace.run(has_sctp),
+            // No kernel looks at objects.
+            Capability::Unvalidated => Ok(true),
             Capability::Vlan => links::can_filter_vlans(&self.namespace).await,
         }
+    }
+
+    fn has(&self, capability: driver_nft::Capability) -> bool {
+        self.of_tables.of(capability).is_present()
     }
 
     /// Takes the namespace away.
     pub fn end(self) -> Result<()> {
         self.namespace.remove()
-    }
-
-    /// Whether the kernel takes a table with this rule. It is made and deleted in two transactions, because `nft
-    /// --check` asks the kernel less.
-    fn accepts(&self, rule: &str) -> Result<bool> {
-        let hook = "type filter hook prerouting priority 0;";
-        let table = format!("table bridge trial {{ chain c {{ {hook} {rule}; }}; }}\n");
-        let made = self.nft(&table)?;
-        if made {
-            ensure!(self.nft("delete table bridge trial\n")?, "a table that was made cannot be deleted");
-        }
-        Ok(made)
-    }
-
-    fn nft(&self, commands: &str) -> Result<bool> {
-        let nft = programs::find(programs::NFT).context("nft is not installed any more")?;
-        let child = self.namespace.run(|| {
-            Command::new(nft)
-                .args(["-f", "-"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-        })?;
-        let mut child = child.context("cannot start nft")?;
-        let mut input = child.stdin.take().context("nft has an input")?;
-        input.write_all(commands.as_bytes()).context("nft does not read its input")?;
-        drop(input);
-        Ok(child.wait().context("cannot wait for nft")?.success())
     }
 }
 

@@ -20,11 +20,9 @@ impl<'a> Crowd<'a> {
         let mut probes = BTreeSet::new();
         for from in stations.values() {
             for to in stations.values().filter(|to| share_a_bridge(from, to)) {
-                let both = |family: &Family| from.address(*family).is_some() && to.address(*family).is_some();
-                for family in Family::ALL.into_iter().filter(both) {
-                    let kinds =
-                        kinds.iter().filter(|kind| **kind != ProbeKind::Arp || family == Family::Ipv4);
-                    probes.extend(kinds.map(|kind| Probe {
+                for kind in kinds {
+                    let has_ways = |family: &Family| from.shares_a_way(to, *kind, *family);
+                    probes.extend(kind.families().iter().copied().filter(has_ways).map(|family| Probe {
                         kind: *kind,
                         family,
                         from: from.id.clone(),
@@ -80,34 +78,35 @@ impl<'a> Crowd<'a> {
     fn ends(&self, ends: &Ends) -> Result<BTreeSet<StationId>, String> {
         let mut found = BTreeSet::new();
         for text in &ends.0 {
-            found.extend(self.called(text)?);
+            found.extend(called(self.stations, text)?);
         }
         Ok(found)
     }
+}
 
-    fn called(&self, text: &str) -> Result<Vec<StationId>, String> {
-        let (name, interface) = text.split_once('@').map_or((text, None), |(name, at)| (name, Some(at)));
-        let fits = |id: &&StationId| {
-            let named = match name {
-                "*" => true,
-                _ if name.contains('/') => id.owner == name,
-                _ => short_name(&id.owner) == name,
-            };
-            named && interface.is_none_or(|interface| id.interface == interface)
+/// The stations that `text` names: at least one, and of one owner unless it is everybody.
+pub(crate) fn called<V>(stations: &BTreeMap<StationId, V>, text: &str) -> Result<Vec<StationId>, String> {
+    let (name, interface) = text.split_once('@').map_or((text, None), |(name, at)| (name, Some(at)));
+    let fits = |id: &&StationId| {
+        let named = match name {
+            "*" => true,
+            _ if name.contains('/') => id.owner == name,
+            _ => short_name(&id.owner) == name,
         };
-        let found: Vec<StationId> = self.stations.keys().filter(fits).cloned().collect();
-        let owners: BTreeSet<&str> = found.iter().map(|id| id.owner.as_str()).collect();
-        if owners.is_empty() {
-            let known: BTreeSet<&str> = self.stations.keys().map(|id| id.owner.as_str()).collect();
-            let known: Vec<&str> = known.into_iter().collect();
-            return Err(format!("{text:?} is not on a bridge of this node; there are: {}", known.join(", ")));
-        }
-        if owners.len() > 1 && name != "*" {
-            let owners: Vec<&str> = owners.into_iter().collect();
-            return Err(format!("{text:?} may be each of {}: write the namespace", owners.join(", ")));
-        }
-        Ok(found)
+        named && interface.is_none_or(|interface| id.interface == interface)
+    };
+    let found: Vec<StationId> = stations.keys().filter(fits).cloned().collect();
+    let owners: BTreeSet<&str> = found.iter().map(|id| id.owner.as_str()).collect();
+    if owners.is_empty() {
+        let known: BTreeSet<&str> = stations.keys().map(|id| id.owner.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        return Err(format!("{text:?} is not on a bridge of this node; there are: {}", known.join(", ")));
     }
+    if owners.len() > 1 && name != "*" {
+        let owners: Vec<&str> = owners.into_iter().collect();
+        return Err(format!("{text:?} may be each of {}: write the namespace", owners.join(", ")));
+    }
+    Ok(found)
 }
 
 fn share_a_bridge(one: &Station, other: &Station) -> bool {
@@ -117,6 +116,19 @@ fn share_a_bridge(one: &Station, other: &Station) -> bool {
 /// A pod's name without its namespace.
 fn short_name(owner: &str) -> &str {
     owner.rsplit_once('/').map_or(owner, |(_, name)| name)
+}
+
+/// Nobody listens where a probe counts on that.
+pub(crate) fn unlistened(probes: &[ProbeKind]) -> Result<(), String> {
+    for probe in probes {
+        let ProbeKind::IcmpError(port) = probe else { continue };
+        if let Some(other) =
+            [ProbeKind::Udp(*port), ProbeKind::UdpBig(*port)].iter().find(|other| probes.contains(other))
+        {
+            return Err(format!("{probe} needs a port where nobody listens, but {other} is probed, too"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -132,6 +144,9 @@ mod tests {
             mac: policy_core::model::Mac([2, 0, 0, 0, 0, 1]),
             addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
             tagging: crate::tagging::Tagging::default(),
+            position: crate::plan::Position::Port,
+            routes: Vec::new(),
+            wire: crate::plan::Wire::default(),
         }
     }
 
@@ -189,5 +204,13 @@ mod tests {
     #[test_case("client@net7" => "to: \"client@net7\" is not on a bridge of this node; there are: a/client, a/web, b/web, outside"; "no such interface")]
     fn a_name_that_is_not_one_station_owner_is_refused(name: &str) -> String {
         closed(&format!("{{closed: [{{from: '*', to: '{name}'}}]}}")).expect_err("a bad name")
+    }
+
+    #[test]
+    fn nobody_listens_where_an_error_is_to_come_from() {
+        let refused = unlistened(&[ProbeKind::UdpBig(9), ProbeKind::IcmpError(9)]);
+        let wanted = "icmp-error/9 needs a port where nobody listens, but udp-big/9 is probed, too";
+        assert_eq!(refused, Err(wanted.to_owned()));
+        assert_eq!(unlistened(&[ProbeKind::Udp(53), ProbeKind::IcmpError(9)]), Ok(()));
     }
 }

@@ -5,9 +5,11 @@
 
 use alloc::collections::BTreeMap;
 
-use driver_kube::{Converted, Manifest, ManifestError, Options, merge_patch};
-use policy_core::model::ObjectId;
+use driver_kube::{Converted, Manifest, ManifestError, Options, cni, merge_patch};
+use policy_core::model::{Object, ObjectId, Pod};
 use serde_json::{Value, json};
+
+use crate::disk::ConfigDirectory;
 
 /// What is wrong with a manifest or a change.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,10 +31,11 @@ pub enum ClusterError {
     Renamed(ObjectId),
 }
 
-/// All manifests.
-#[derive(Clone, Default, Debug)]
+/// All manifests, and what lies on the disks of the nodes.
+#[derive(Default, Debug)]
 pub struct Cluster {
     manifests: BTreeMap<ObjectId, Value>,
+    directory: Option<ConfigDirectory>,
 }
 
 /// An object that was written, and what the agent understands of it.
@@ -44,16 +47,25 @@ pub struct Written {
     pub manifest: Value,
     /// The object, and what of it cannot be used.
     pub converted: Converted,
+    /// Of a pod whose status is not written yet, but whose wires are connected: the pod as it will be.
+    pub wired: Option<Pod>,
+    /// Of a network: the text of its CNI configuration, wherever that lies; empty when there is none.
+    pub config: String,
 }
 
 impl Cluster {
+    /// An empty cluster whose nodes have this Multus configuration directory.
+    pub fn with(directory: ConfigDirectory) -> Self {
+        Self { manifests: BTreeMap::new(), directory: Some(directory) }
+    }
+
     /// Creates or replaces an object; the items of a `List`, each.
     pub fn apply(&mut self, manifest: &Value) -> Result<Vec<Written>, ClusterError> {
         if let Some(items) = manifest.get("items").and_then(Value::as_array) {
             let written: Result<Vec<_>, _> = items.iter().map(|item| self.apply(item)).collect();
             return Ok(written?.into_iter().flatten().collect());
         }
-        let written = understood(manifest)?;
+        let written = self.understood(manifest)?;
         self.manifests.insert(written.id.clone(), manifest.clone());
         Ok(vec![written])
     }
@@ -66,15 +78,15 @@ impl Cluster {
 
     /// Applies a JSON merge patch.
     pub fn patch(&mut self, id: &ObjectId, patch: &Value) -> Result<Written, ClusterError> {
-        let manifest = self.manifests.get_mut(id);
+        let manifest = self.manifests.get(id);
         let manifest = manifest.ok_or_else(|| ClusterError::Absent { object: id.clone(), verb: "change" })?;
         let mut changed = manifest.clone();
         merge_patch(&mut changed, patch);
-        let written = understood(&changed)?;
+        let written = self.understood(&changed)?;
         if written.id != *id {
             return Err(ClusterError::Renamed(id.clone()));
         }
-        *manifest = changed;
+        self.manifests.insert(id.clone(), changed);
         Ok(written)
     }
 
@@ -84,15 +96,52 @@ impl Cluster {
         id: &ObjectId,
         labels: &BTreeMap<String, Option<String>>,
     ) -> Result<Written, ClusterError> {
-        self.patch(id, &json!({ "metadata": { "labels": labels } }))
+        self.patch(id, &relabelled(labels))
+    }
+
+    /// Reads a manifest as the agent does.
+    fn understood(&self, manifest: &Value) -> Result<Written, ClusterError> {
+        let typed = Manifest::from_value(manifest.clone())?;
+        let id = typed.id();
+        let directory = self.directory.as_ref().map(ConfigDirectory::path);
+        let options = Options { config_directory: directory.map(Into::into), ..Options::default() };
+        let mut config =
+            manifest.pointer("/spec/config").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let (ObjectId::Network(network), Some(directory), true) =
+            (&id, directory, config.trim().is_empty())
+        {
+            // What is wrong with the files is among the problems of the object.
+            config = cni::on_disk(directory, &network.name).unwrap_or_default();
+        }
+        let (manifest, converted) = (manifest.clone(), typed.object(&options));
+        Ok(Written { id, wired: wired(&manifest, &options)?, manifest, converted, config })
     }
 }
 
-/// Reads a manifest as the agent does. Networks that leave their configuration to the node's disk have none here.
-fn understood(manifest: &Value) -> Result<Written, ClusterError> {
-    let typed = Manifest::from_value(manifest.clone())?;
-    let options = Options { config_directory: None, ..Options::default() };
-    Ok(Written { id: typed.id(), manifest: manifest.clone(), converted: typed.object(&options) })
+/// The merge patch that sets labels, and removes those without a value.
+pub fn relabelled(labels: &BTreeMap<String, Option<String>>) -> Value {
+    json!({ "metadata": { "labels": labels } })
+}
+
+/// The annotation that says which wires of a pod are connected, before its status does. It is one of the harness only, and
+/// written like a network status.
+pub(crate) const WIRED: &str = "sim.mnp-nft-bridge.io/wired";
+pub(crate) const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+/// What old versions of Multus call it.
+pub(crate) const OLD_STATUS: &str = "k8s.v1.cni.cncf.io/networks-status";
+
+/// The pod as it will be once its status is written, if the manifest says what that will be.
+fn wired(manifest: &Value, options: &Options) -> Result<Option<Pod>, ClusterError> {
+    let mut manifest = manifest.clone();
+    let annotations = manifest.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let status = annotations.and_then(|annotations| {
+        let status = annotations.remove(WIRED)?;
+        Some(annotations.insert(STATUS.to_owned(), status))
+    });
+    match (status, Manifest::from_value(manifest)?.object(options).object) {
+        (Some(_), Object::Pod(pod)) => Ok(Some(pod)),
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
+use driver_nft::StateWish;
+use sim::arm::Equipment;
 use sim::batch::{Arms, Batch, Ready, prepare_packets, survey};
 use sim::capability::Capability;
+use sim::flow;
 use sim::inside::{self, Manner};
 use sim::outside;
+use sim::plane::{self, Access};
 use sim::scenario::schema;
 
 /// Runs scenarios: real manifests, judged by the model and by real packets on real bridges.
@@ -39,8 +43,29 @@ enum Command {
         story: bool,
         #[arg(long, default_value_t = 1)]
         patience: u32,
+        #[arg(long, default_value_t)]
+        state: StateWish,
+        #[arg(long, requires = "agent")]
+        plane: Option<PathBuf>,
+        #[arg(long)]
+        agent: Option<PathBuf>,
         file: PathBuf,
         host: String,
+    },
+    /// Used by sim itself.
+    #[command(hide = true)]
+    Plane { programs: PathBuf, directory: PathBuf, host: String },
+    /// Measure what flows notice of policies that change: nothing, or their end. The exit status is 0 when that is so.
+    Flows {
+        /// How many times longer than usual packets may take, on a slow machine.
+        #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+        patience: u32,
+        /// What follows connections; auto is what the kernel has.
+        #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
+        state: StateWish,
+        /// Used by sim itself.
+        #[arg(hide = true)]
+        host: Option<String>,
     },
     /// Run scenarios; the exit status is 0 when all pass, 1 when one fails, 2 when one cannot be run.
     Run {
@@ -50,6 +75,9 @@ enum Command {
         /// How they are judged.
         #[arg(long, value_enum, default_value_t = Arms::Both)]
         arm: Arms,
+        /// The program of the agent, for the cluster arm [default: mnp-nft-bridge beside this program].
+        #[arg(long, value_name = "FILE")]
+        agent: Option<PathBuf>,
         /// Leave the namespaces of the (last) scenario for inspection, until Enter is pressed.
         #[arg(long)]
         keep: bool,
@@ -65,9 +93,21 @@ enum Command {
         /// How many times longer than usual packets may take, on a slow machine.
         #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
         patience: u32,
+        /// What follows connections; auto is what the kernel has, and sets where there are no packets.
+        #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
+        state: StateWish,
     },
     /// Print the JSON schema of scenario files.
     Schema,
+    /// Print a scenario as JSON for real pods, as ci/kind/play.sh plays it; the exit status is 1 when it cannot be played
+    /// like that.
+    Kind {
+        /// The scenario file.
+        file: PathBuf,
+        /// The image of the pods, with the program agnhost in it.
+        #[arg(long, value_name = "IMAGE", default_value = sim::kind::IMAGE)]
+        image: String,
+    },
     /// Say which scenarios require what this kernel is not capable of.
     Survey {
         /// Scenario files.
@@ -87,16 +127,26 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout();
     let done = match Arguments::parse().command {
         Command::Demo { directory } => demo(&directory, &mut out),
-        Command::Inside { colour, keep, story, patience, file, host } => {
-            let manner = Manner { colour, keep, story, slowness: patience };
-            let done = inside::play(&file, manner, &host, &mut out);
+        Command::Inside { colour, keep, story, patience, state, plane, agent, file, host } => {
+            let manner = Manner { colour, keep, story, slowness: patience, state };
+            let equipment = plane.zip(agent);
+            let equipment = equipment.map(|(plane, agent)| Equipment { access: Access::new(plane), agent });
+            let done = inside::play(&file, manner, equipment, &host, &mut out);
             return to_parent(done, &mut out);
         }
-        Command::Run { files, arm, keep, junit, quiet, require_all, patience } => {
-            let batch = Batch { arms: arm, keep, quiet, require_all, slowness: patience };
-            batch.run(&files, junit.as_deref(), &mut out)
+        Command::Plane { programs, directory, host } => {
+            return to_parent(plane::run(&programs, directory, &host, &mut out), &mut out);
+        }
+        Command::Flows { patience, state, host: None } => flows(state, patience, &mut out),
+        Command::Flows { patience, state, host: Some(host) } => {
+            return to_parent(flow::endure(&host, state, patience, &mut out), &mut out);
+        }
+        Command::Run { files, arm, agent, keep, junit, quiet, require_all, patience, state } => {
+            let batch = Batch { arms: arm, keep, quiet, require_all, slowness: patience, state };
+            batch.run(&files, agent, junit.as_deref(), &mut out)
         }
         Command::Schema => write!(out, "{}", schema()).map(|()| true).map_err(Into::into),
+        Command::Kind { file, image } => sim::kind::print(&file, &image, &mut out),
         Command::Survey { files } => survey(&files, &mut out).map(|()| true),
         Command::Try { capabilities, host } => {
             let done = inside::try_out(&capabilities.into_iter().collect(), &host, &mut out);
@@ -127,6 +177,12 @@ fn status(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn flows(state: StateWish, patience: u32, out: &mut (impl Write + Send)) -> Result<bool> {
+    prepare_packets()?;
+    let arguments = ["flows".to_owned(), format!("--patience={patience}"), format!("--state={state}")];
+    Ok(outside::isolated(&arguments, false, out)?.good)
+}
+
 fn demo(directory: &Path, out: &mut (impl Write + Send)) -> Result<bool> {
     let listed =
         std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
@@ -139,10 +195,16 @@ fn demo(directory: &Path, out: &mut (impl Write + Send)) -> Result<bool> {
         Ready::read(file)?;
     }
     prepare_packets()?;
-    let manner = Manner { colour: Manner::colour_wanted(), keep: false, story: true, slowness: 1 };
+    let manner = Manner {
+        colour: Manner::colour_wanted(),
+        keep: false,
+        story: true,
+        slowness: 1,
+        state: StateWish::Auto,
+    };
     let mut good = true;
     for file in &files {
-        good &= outside::play(file, manner, out)?.good;
+        good &= outside::play(file, manner, None, out)?.good;
         writeln!(out, "\nall of this ran in namespaces of its own, and is gone with them")?;
     }
     Ok(good)

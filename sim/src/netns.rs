@@ -29,13 +29,15 @@ pub struct Namespace {
 
 /// Settings of every new namespace, before its first link is there (`Documentation/networking/ip-sysctl.rst`):
 /// addresses are usable at once, without duplicate address detection; nobody looks for routers; an interface answers for
-/// its own addresses only, also where a pod has two on one network.
-const SETTINGS: [(&str, &str); 5] = [
+/// its own addresses only, also where a pod has two on one network; nobody saves ICMP errors.
+const SETTINGS: [(&str, &str); 7] = [
     ("ipv4/conf/default/arp_announce", "2"),
     ("ipv4/conf/default/arp_ignore", "1"),
+    ("ipv4/icmp_ratelimit", "0"),
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/default/dad_transmits", "0"),
     ("ipv6/conf/default/router_solicitations", "0"),
+    ("ipv6/icmp/ratelimit", "0"),
 ];
 
 impl Namespace {
@@ -107,6 +109,12 @@ pub fn ask_often(interface: &str) -> Result<()> {
         write_setting(&format!("{family}/neigh/{interface}/retrans_time_ms"), "250")?;
     }
     Ok(())
+}
+
+/// Makes the namespace that this thread is in route packets.
+pub fn forward_packets() -> Result<()> {
+    write_setting("ipv4/ip_forward", "1")?;
+    write_setting("ipv6/conf/all/forwarding", "1")
 }
 
 /// Writes a setting of the namespace that this thread is in. A kernel without IPv6 has no settings for it.

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::ValueEnum as _;
 
+use crate::arm::Equipment;
 use crate::capability::Capability;
 use crate::inside::Manner;
 use crate::isolate;
@@ -22,10 +23,20 @@ pub struct Ended {
     pub text: String,
 }
 
-/// Plays the scenario in `file` with packets, in namespaces of its own; what it prints goes to `out` at once.
-pub fn play(file: &Path, manner: Manner, out: &mut (dyn Write + Send)) -> Result<Ended> {
+/// Plays the scenario in `file` with packets, in namespaces of its own, and in a cluster if there is `equipment`; what it
+/// prints goes to `out` at once.
+pub fn play(
+    file: &Path,
+    manner: Manner,
+    equipment: Option<&Equipment>,
+    out: &mut (dyn Write + Send),
+) -> Result<Ended> {
     let mut arguments = vec!["inside".to_owned()];
     arguments.extend(manner.arguments());
+    if let Some(Equipment { access, agent }) = equipment {
+        arguments.push(format!("--plane={}", access.directory().display()));
+        arguments.push(format!("--agent={}", agent.display()));
+    }
     arguments.push(file.to_str().context("the file's name is not UTF-8")?.to_owned());
     isolated(&arguments, manner.keep, out)
 }
@@ -45,7 +56,7 @@ pub fn missing(required: &BTreeSet<Capability>) -> Result<BTreeSet<Capability>> 
 }
 
 /// Runs this program with `arguments` in namespaces of its own.
-fn isolated(arguments: &[String], keep: bool, out: &mut (dyn Write + Send)) -> Result<Ended> {
+pub fn isolated(arguments: &[String], keep: bool, out: &mut (dyn Write + Send)) -> Result<Ended> {
     let (hand_over, handed_over) = channel();
     if keep {
         // Ends with the process: nobody waits for somebody to press Enter.

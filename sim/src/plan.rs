@@ -8,12 +8,14 @@ use core::fmt;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
-use policy_core::model::{Attachment, BridgePort, Mac, NamespacedName, Network, NetworkConfig, Pod};
+use policy_core::model::{
+    Attachment, BridgePort, Mac, NamespacedName, Network, NetworkConfig, Pod, PortKind,
+};
 use policy_core::ruleset::fingerprint;
 use serde_json::Value;
 
-use crate::probe::Family;
-use crate::scenario::{Host, parse_address, with_default_prefix};
+use crate::probe::{Family, ProbeKind};
+use crate::scenario::with_default_prefix;
 use crate::tagging::Tagging;
 
 /// Names a station: its pod (`namespace/name`) or host (`name`), and the interface there.
@@ -23,6 +25,16 @@ pub struct StationId {
     pub owner: String,
     /// The interface's name inside it.
     pub interface: String,
+}
+
+impl StationId {
+    /// The interface by which a host is on a bridge port.
+    pub const HOST_INTERFACE: &'static str = "eth0";
+
+    /// The station of a host on a bridge port.
+    pub fn of_host(host: &str) -> Self {
+        Self { owner: host.to_owned(), interface: Self::HOST_INTERFACE.to_owned() }
+    }
 }
 
 impl fmt::Display for StationId {
@@ -46,6 +58,55 @@ pub struct Station {
     pub addresses: Vec<IpNet>,
     /// Its VLANs.
     pub tagging: Tagging,
+    /// How it is connected.
+    pub position: Position,
+    /// Its routes, beside those to its own networks.
+    pub routes: Vec<Route>,
+    /// What else is to be said of its wire.
+    pub wire: Wire,
+}
+
+/// What is not usual about a wire.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Wire {
+    /// The name that somebody has given to the port.
+    pub port: Option<String>,
+    /// The station is a virtual machine, and the wire leads to a bridge inside its pod.
+    pub guest: Option<Guest>,
+    /// The network that a pod is attached to by it.
+    pub network: Option<NamespacedName>,
+}
+
+/// A virtual machine inside a pod: it has the attachment's MAC, the wire's end has another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Guest {
+    /// Whether the node's bridge has learned behind which port the machine is; if not, the port learns nothing.
+    pub is_learned: bool,
+}
+
+/// How a station is connected to its bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Position {
+    /// It is behind the node, which routes between it and the bridge.
+    Behind {
+        /// The node's Ethernet address on the bridge: that of all its frames there.
+        router: Mac,
+        /// The node's addresses on the wire to it.
+        near: Vec<IpNet>,
+    },
+    /// It is the node itself: its addresses are on the bridge.
+    Node,
+    /// By a wire to a bridge port.
+    Port,
+}
+
+/// A route through a neighbour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Where to.
+    pub to: IpNet,
+    /// The neighbour.
+    pub via: IpAddr,
 }
 
 impl Station {
@@ -55,8 +116,17 @@ impl Station {
         if self.addresses.is_empty() && family == Family::Ipv6 {
             return Some(self.mac.link_local().into());
         }
-        let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::Ipv4);
+        let fits = |address: &IpAddr| match family {
+            Family::Ethernet => false,
+            Family::Ipv4 => address.is_ipv4(),
+            Family::Ipv6 => address.is_ipv6(),
+        };
         self.addresses.iter().map(IpNet::addr).find(fits)
+    }
+
+    /// Whether it can be probed over `family`.
+    pub fn speaks(&self, family: Family) -> bool {
+        family == Family::Ethernet || self.address(family).is_some()
     }
 
     /// The interface that has its addresses: that of the wire, or the device for its tag on that.
@@ -65,20 +135,64 @@ impl Station {
         self.tagging.tag().map_or_else(|| wire.clone(), |tag| format!("{wire}.{tag}"))
     }
 
-    /// Whether frames between it and `other` stay on one bridge and in one VLAN.
+    /// Whether frames between it and `other` stay in one VLAN of one bridge, or of bridges of one name on several nodes,
+    /// which are joined.
     pub fn shares_a_segment(&self, other: &Self) -> bool {
-        let place = |station: &Self| (station.node.clone(), station.bridge.clone(), station.tagging.vlan());
+        let place = |station: &Self| (station.bridge.clone(), station.tagging.vlan());
         place(self) == place(other)
+    }
+
+    /// Whether a probe of this kind, over `family`, gets from it to `other` through a bridge where nothing forbids it.
+    pub fn shares_a_way(&self, other: &Self, kind: ProbeKind, family: Family) -> bool {
+        let routed = |host: &Self, station: &Self| {
+            let to = host.address(family);
+            let leads_there = |to| station.routes.iter().any(|route| route.to.contains(&to));
+            kind.is_routable() && to.is_some_and(leads_there)
+        };
+        let ways = match (&self.position, &other.position) {
+            (Position::Behind { .. }, Position::Port) => routed(self, other),
+            (Position::Port, Position::Behind { .. }) => routed(other, self),
+            (Position::Behind { .. }, _) | (_, Position::Behind { .. }) => false,
+            (Position::Node | Position::Port, Position::Node | Position::Port) => {
+                self.speaks(family) && other.speaks(family)
+            }
+        };
+        ways && self.shares_a_segment(other)
+    }
+
+    /// Whether both it and `other` are behind ports of one bridge, and so can send and hear crafted frames.
+    pub fn can_craft_beside(&self, other: &Self) -> bool {
+        let wired = |station: &Self| station.position == Position::Port;
+        wired(self) && wired(other) && self.shares_a_segment(other)
+    }
+
+    /// The Ethernet address of its frames on the bridge.
+    pub const fn mac_on_bridge(&self) -> Mac {
+        match self.position {
+            Position::Behind { router, .. } => router,
+            Position::Node | Position::Port => self.mac,
+        }
     }
 
     /// The name of its network namespace.
     pub fn namespace(&self) -> String {
-        namespace_of(&self.id.owner)
+        match self.position {
+            Position::Node => namespace_of_node(&self.node),
+            Position::Port if self.wire.guest.is_some() => {
+                format!("{}.guest", namespace_of(&self.id.owner))
+            }
+            Position::Behind { .. } | Position::Port => namespace_of(&self.id.owner),
+        }
     }
 
-    /// The name of the bridge port on the node: at most 15 bytes (`IFNAMSIZ`, `uapi/linux/if.h`).
+    /// The name of the bridge port on the node.
     pub fn port_name(&self) -> String {
-        format!("veth{}", fingerprint(&self.id.to_string()).get(..10).unwrap_or_default())
+        self.wire.port.clone().unwrap_or_else(|| port_name(&self.id))
+    }
+
+    /// The Ethernet address of the far end of its wire.
+    pub fn far_mac(&self) -> Mac {
+        if self.wire.guest.is_some() { invented_mac(&self.id) } else { self.mac }
     }
 
     /// The port as the node's kernel would report it under `index`.
@@ -87,16 +201,74 @@ impl Station {
             index,
             name: self.port_name().into(),
             bridge: self.bridge.as_str().into(),
-            far_mac: Some(self.mac),
+            far_mac: Some(self.far_mac()),
             far_name: Some(self.id.interface.as_str().into()),
+            kind: PortKind::Veth,
+            stations: self
+                .wire
+                .guest
+                .filter(|guest| guest.is_learned)
+                .map(|_| self.mac)
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+/// The wire of a bridge to the other nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uplink {
+    /// The bridge, here and there.
+    pub bridge: String,
+    /// The port on the node.
+    pub port_name: String,
+    /// The Ethernet address of the far end.
+    pub far_mac: Mac,
+    /// The name of the far end.
+    pub far_name: String,
+}
+
+/// The uplink of `bridge` on `node`.
+pub fn uplink(node: &str, bridge: &str) -> Uplink {
+    let far_end = StationId { owner: node.to_owned(), interface: bridge.to_owned() };
+    let digits = fingerprint(&far_end.to_string());
+    let name = |prefix| format!("{prefix}{}", digits.get(..10).unwrap_or_default());
+    Uplink {
+        bridge: bridge.to_owned(),
+        port_name: name("up"),
+        far_mac: invented_mac(&far_end),
+        far_name: name("down"),
+    }
+}
+
+impl Uplink {
+    /// The port as the node's kernel would report it under `index`.
+    pub fn port(&self, index: u32) -> BridgePort {
+        BridgePort {
+            index,
+            name: self.port_name.as_str().into(),
+            bridge: self.bridge.as_str().into(),
+            far_mac: Some(self.far_mac),
+            far_name: Some(self.far_name.as_str().into()),
+            kind: PortKind::Uplink,
             stations: alloc::collections::BTreeSet::new(),
         }
     }
 }
 
+/// The name of a station's bridge port on the node: at most 15 bytes (`IFNAMSIZ`, `uapi/linux/if.h`).
+pub fn port_name(id: &StationId) -> String {
+    format!("veth{}", fingerprint(&id.to_string()).get(..10).unwrap_or_default())
+}
+
 /// The name of the network namespace of a pod or host.
 pub fn namespace_of(owner: &str) -> String {
     owner.replace('/', ".")
+}
+
+/// The name of the network namespace of a node.
+pub fn namespace_of_node(node: &str) -> String {
+    format!("node:{node}")
 }
 
 /// What is needed of a network to attach to it.
@@ -112,10 +284,10 @@ struct Segment {
 pub struct Segments(BTreeMap<NamespacedName, Segment>);
 
 impl Segments {
-    /// Learns a network; `manifest` says which subnets its address management uses.
-    pub fn learn(&mut self, network: &Network, manifest: &Value) {
+    /// Learns a network; the text `config` says which subnets its address management uses.
+    pub fn learn(&mut self, network: &Network, config: &str) {
         if let NetworkConfig::Bridge(bridge) = &network.config {
-            let plugins = plugins(manifest);
+            let plugins = plugins(config);
             // The first plugin of a list is the one that connects.
             let tagging = Tagging::of(bridge.vlan, plugins.first().unwrap_or(&Value::Null));
             let subnets = subnets(&plugins);
@@ -145,7 +317,17 @@ impl Segment {
         let id = StationId { owner: pod.id.to_string(), interface };
         let mac = attachment.mac.unwrap_or_else(|| invented_mac(&id));
         let addresses = attachment.addresses.iter().map(|address| self.with_prefix(*address)).collect();
-        Ok(Station { id, node: node.to_owned(), bridge: self.bridge.clone(), mac, addresses, tagging })
+        Ok(Station {
+            id,
+            node: node.to_owned(),
+            bridge: self.bridge.clone(),
+            mac,
+            addresses,
+            tagging,
+            position: Position::Port,
+            routes: Vec::new(),
+            wire: Wire { network: Some(attachment.network.clone()), ..Wire::default() },
+        })
     }
 
     fn with_prefix(&self, address: IpAddr) -> IpNet {
@@ -153,31 +335,6 @@ impl Segment {
         let sized = subnet.and_then(|subnet| IpNet::new(address, subnet.prefix_len()).ok());
         sized.unwrap_or_else(|| with_default_prefix(address))
     }
-}
-
-/// The station of a host.
-pub fn host_station(host: &Host, default_node: &str) -> Result<Station, String> {
-    let owner = host.name.clone();
-    if owner.is_empty() || owner.contains(['/', '@', '*', '.']) {
-        return Err(format!("host name {owner:?} must be a plain name without / @ * ."));
-    }
-    if host.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
-        return Err(format!("host {owner}: vlan must be from 1 to 4094"));
-    }
-    let mac = host.mac.parse().map_err(|error| format!("host {owner}: mac: {:?}: {error}", host.mac))?;
-    let addresses: Result<Vec<IpNet>, String> = host
-        .addresses
-        .iter()
-        .map(|text| parse_address(text).map_err(|reason| format!("host {owner}: addresses: {reason}")))
-        .collect();
-    Ok(Station {
-        id: StationId { owner, interface: "eth0".to_owned() },
-        node: host.node.clone().unwrap_or_else(|| default_node.to_owned()),
-        bridge: host.bridge.clone(),
-        mac,
-        addresses: addresses?,
-        tagging: host.vlan.map_or_else(Tagging::default, Tagging::access),
-    })
 }
 
 /// A locally administered address that is always the same for the same station.
@@ -191,9 +348,8 @@ fn invented_mac(id: &StationId) -> Mac {
 }
 
 /// The configurations of a network's plugins: of a single one, or of a list.
-fn plugins(manifest: &Value) -> Vec<Value> {
-    let text = manifest.pointer("/spec/config").and_then(Value::as_str).unwrap_or_default();
-    let Ok(config) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+fn plugins(config: &str) -> Vec<Value> {
+    let Ok(config) = serde_json::from_str::<Value>(config) else { return Vec::new() };
     config.get("plugins").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![config])
 }
 
@@ -221,7 +377,6 @@ fn subnets(plugins: &[Value]) -> Vec<IpNet> {
 mod tests {
     use super::*;
     use policy_core::model::{BridgeNetwork, Labels};
-    use serde_json::json;
     use test_case::test_case;
 
     fn name() -> NamespacedName {
@@ -232,7 +387,7 @@ mod tests {
         let bridge = BridgeNetwork { bridge: "br-data".into(), vlan, dhcp: false, guard: None };
         let network = Network { id: name(), config: NetworkConfig::Bridge(bridge) };
         let mut segments = Segments::default();
-        segments.learn(&network, &json!({ "spec": { "config": config } }));
+        segments.learn(&network, config);
         segments
     }
 

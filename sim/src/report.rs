@@ -79,9 +79,13 @@ fn mismatched(mismatch: Mismatch) -> Cell {
 fn letter(kind: ProbeKind) -> char {
     match kind {
         ProbeKind::Arp => 'A',
+        ProbeKind::Ether(_) => 'E',
         ProbeKind::Icmp => 'P',
+        ProbeKind::IcmpError(_) => 'R',
+        ProbeKind::Sctp(_) => 'S',
         ProbeKind::Tcp(_) => 'T',
         ProbeKind::Udp(_) => 'U',
+        ProbeKind::UdpBig(_) => 'B',
     }
 }
 
@@ -125,10 +129,15 @@ pub fn legend(kinds: &[ProbeKind]) -> String {
         let name = match kind {
             ProbeKind::Arp => "arping".to_owned(),
             ProbeKind::Icmp => "ping".to_owned(),
-            ProbeKind::Tcp(_) | ProbeKind::Udp(_) => kind.to_string(),
+            ProbeKind::Ether(_)
+            | ProbeKind::IcmpError(_)
+            | ProbeKind::Sctp(_)
+            | ProbeKind::Tcp(_)
+            | ProbeKind::Udp(_)
+            | ProbeKind::UdpBig(_) => kind.to_string(),
         };
         format!("{} {name}", letter(*kind))
     };
     let meanings: Vec<String> = kinds.iter().map(meaning).collect();
-    format!("{}, . no answer; first over IPv4, then over IPv6; * changed", meanings.join(", "))
+    format!("{}, . no answer; first over IPv4, then over IPv6, then neither; * changed", meanings.join(", "))
 }

@@ -1,12 +1,13 @@
 //! Running a scenario on an arm, and judging each stage.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
 use crate::arm::{Arm, Played};
+use crate::plan::StationId;
 use crate::probe::{Outcome, Probe};
 use crate::scenario::Wanted;
 use crate::stage::Stage;
@@ -65,9 +66,33 @@ impl Verdict {
                 .cloned()
                 .collect(),
             reports_unexpected: reported().filter(|report| !is_wanted(report)).cloned().collect(),
-            complaints: played.complaints.clone(),
+            complaints: played.complaints.iter().cloned().chain(misled(stage, played)).collect(),
         }
     }
+}
+
+/// A sentence for each crafted frame that did not arrive where it should, or not where the evaluator says.
+fn misled(stage: &Stage, played: &Played) -> Vec<String> {
+    let names = |ids: &BTreeSet<StationId>| {
+        let names: Vec<String> = ids.iter().map(StationId::to_string).collect();
+        if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    };
+    let mut sentences = Vec::new();
+    for (frame, at) in stage.frames.iter().zip(0..) {
+        let (name, wanted) = (&frame.name, names(&frame.reaches));
+        let told = [
+            ("reaches", Some(&played.arrivals)),
+            ("by the evaluator reaches", played.arrivals_predicted.as_ref()),
+        ];
+        for (verb, arrivals) in told {
+            let Some(arrivals) = arrivals else { continue };
+            let got = arrivals.get(at).map_or_else(|| "nothing known".to_owned(), names);
+            if got != wanted {
+                sentences.push(format!("{name} {verb} {got}; wanted: {wanted}"));
+            }
+        }
+    }
+    sentences
 }
 
 impl Wanted {
@@ -129,6 +154,8 @@ mod tests {
             events: Vec::new(),
             stations: BTreeMap::new(),
             wanted: BTreeMap::from([(probe(), wanted)]),
+            free: BTreeSet::new(),
+            frames: Vec::new(),
             reports_wanted: reports.iter().map(|report| (*report).to_owned()).collect(),
             reports_read: Vec::new(),
         }

@@ -17,6 +17,8 @@ use serde_json::Value;
 use serde_saphyr::{MessageFormatter as _, Spanned, UserMessageFormatter};
 
 use crate::capability::Capability;
+use crate::craft::FrameClaim;
+use crate::options::AgentOptions;
 use crate::probe::{Family, ProbeKind};
 
 /// A scenario, as written.
@@ -26,18 +28,31 @@ pub struct Scenario {
     /// What the scenario shows, in one or two sentences.
     pub description: String,
     /// What every pair is probed with in every step, over every address family that both ends have: `icmp`, `arp`
-    /// (IPv4 only), `tcp/PORT`, `udp/PORT`.
+    /// (IPv4 only), `tcp/PORT`, `udp/PORT`, `udp-big/PORT` (in fragments), `icmp-error/PORT` (nobody listens there),
+    /// `sctp/PORT`, `ether/0xTYPE` (no address family).
     #[serde(default = "default_probes")]
     pub probes: Vec<ProbeKind>,
     /// What the kernel must be capable of for packets to be sent; elsewhere the scenario is counted as not run.
     #[serde(default)]
     pub requires: BTreeSet<Capability>,
-    /// The nodes that are built; pods of other nodes are known to the agent but send no packets.
+    /// The nodes that are built; pods of other nodes are known to the agents but send no packets. Bridges of one name on
+    /// several nodes are joined by uplinks.
     #[serde(default = "default_nodes")]
     pub nodes: Vec<String>,
-    /// Machines on a bridge that are no pods, so that no policy can select them.
+    /// Files in the Multus configuration directory of every node: where the configuration lies of networks whose
+    /// `spec.config` is empty.
+    #[serde(default)]
+    pub disk: Vec<DiskFile>,
+    /// What the agents are told when they start.
+    #[serde(default)]
+    pub options: AgentOptions,
+    /// Machines that are no pods, so that no policy can select them.
     #[serde(default)]
     pub hosts: Vec<Host>,
+    /// Pods that run a virtual machine: it has the attachment's MAC and addresses, and the pod's interface, with another
+    /// MAC, is a port of a bridge inside the pod.
+    #[serde(default)]
+    pub vms: Vec<Vm>,
     /// The objects of the cluster at the start: `NetworkAttachmentDefinition`, `Namespace`, `Pod`,
     /// `MultiNetworkPolicy`, or a `List` of them, as `kubectl get -o yaml` prints them.
     #[serde(default)]
@@ -54,12 +69,25 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// A machine on a bridge that is no pod.
+/// A file in the Multus configuration directory.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskFile {
+    /// Its name, such as `10-data.conflist`.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// A machine that is no pod.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
     /// Its name in expectations.
     pub name: String,
+    /// How it is connected to the bridge.
+    #[serde(default)]
+    pub at: HostPlace,
     /// The node whose bridge it is on; the first node, when absent.
     #[serde(default)]
     pub node: Option<String>,
@@ -72,6 +100,34 @@ pub struct Host {
     pub vlan: Option<u16>,
     /// Its addresses; `/24` and `/64` when the prefix length is left out.
     pub addresses: Vec<String>,
+}
+
+/// How a machine that is no pod is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostPlace {
+    /// It is behind the node, which routes between it and the bridge: some host must be `at: node` there.
+    BehindNode,
+    /// It is the node itself: the addresses are on the bridge.
+    Node,
+    /// By a wire to a port.
+    #[default]
+    Port,
+}
+
+/// A pod that runs a virtual machine.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vm {
+    /// The pod's `name` or `namespace/name`.
+    pub pod: String,
+    /// Whether the node's bridge learns behind which port it is.
+    #[serde(default = "yes")]
+    pub learned: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// One step: changes, then expectations.
@@ -96,12 +152,19 @@ pub struct Step {
     #[serde(default)]
     #[schemars(with = "Vec<Relabel>")]
     pub label: Vec<Spanned<Relabel>>,
+    /// What becomes of wires without a manifest that says so.
+    #[serde(default)]
+    #[schemars(with = "Vec<WireChange>")]
+    pub wire: Vec<Spanned<WireChange>>,
     /// What somebody does to the agent's table behind its back.
     #[serde(default)]
     pub tamper: Option<Tampering>,
     /// The agent ends, starts, or both.
     #[serde(default)]
     pub agent: Option<AgentOrder>,
+    /// The node that `tamper` and `agent` are about; all of them, when absent.
+    #[serde(default)]
+    pub node: Option<String>,
     /// What passes afterwards.
     pub expect: Expect,
     /// Exactly these problems are reported by the step, in any order, as `OBJECT: FIELD PATH: REASON`. None, when
@@ -180,6 +243,32 @@ pub struct Patch {
     pub merge: BTreeMap<String, Value>,
 }
 
+/// A change of a station's wire, or of what is at its end. What is not named stays.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WireChange {
+    /// The station, as in expectations.
+    pub of: String,
+    /// The addresses that the pod gives itself; `/24` and `/64` when the prefix length is left out.
+    #[serde(default)]
+    pub addresses: Option<Vec<String>>,
+    /// The bridge that the port is moved to.
+    #[serde(default)]
+    pub bridge: Option<String>,
+    /// `false` cuts the wire, `true` connects a new one as the network status says.
+    #[serde(default)]
+    pub connected: Option<bool>,
+    /// Of a virtual machine: whether the node's bridge learns behind which port it is.
+    #[serde(default)]
+    pub learned: Option<bool>,
+    /// The Ethernet address that the pod gives itself.
+    #[serde(default)]
+    pub mac: Option<String>,
+    /// The name that the port gets on the node.
+    #[serde(default)]
+    pub port: Option<String>,
+}
+
 /// A change of an object's labels.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -212,6 +301,10 @@ pub struct Expect {
     #[serde(default)]
     #[schemars(with = "Vec<Claim>")]
     pub open: Vec<Spanned<Claim>>,
+    /// Frames that stations send by themselves, one after the other, after the probes; and where they arrive.
+    #[serde(default)]
+    #[schemars(with = "Vec<FrameClaim>")]
+    pub frames: Vec<Spanned<FrameClaim>>,
 }
 
 /// Whether a probe is to be answered.

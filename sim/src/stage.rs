@@ -8,15 +8,20 @@ use std::path::Path;
 
 use driver_kube::identify;
 use policy_core::Input;
-use policy_core::model::{Kind, Object, ObjectId};
-use serde_json::json;
+use policy_core::model::{Direction, Kind, Object, ObjectId, Pod};
+use serde_json::{Value, json};
 use serde_saphyr::Spanned;
 
 use crate::capability::Capability;
-use crate::claim::Crowd;
-use crate::cluster::{Cluster, ClusterError, Written};
-use crate::plan::{Segments, Station, StationId, host_station};
+use crate::claim::{Crowd, unlistened};
+use crate::cluster::{Cluster, ClusterError, Written, relabelled};
+use crate::craft::{Crafted, craft};
+use crate::disk::ConfigDirectory;
+use crate::free::free;
+use crate::host;
+use crate::plan::{Segments, Station, StationId};
 use crate::probe::Probe;
+use crate::rewire::{Wires, settle_guests};
 use crate::scenario::{
     AgentChange, AgentOrder, Expect, Patch, Place, Relabel, Scenario, ScenarioError, Step, Tampering, Target,
     Wanted,
@@ -33,6 +38,10 @@ pub struct Stage {
     pub stations: BTreeMap<StationId, Station>,
     /// Every probe of the stage, and whether it is to be answered.
     pub wanted: BTreeMap<Probe, Wanted>,
+    /// The frames that are sent after the probes, in this order.
+    pub frames: Vec<Crafted>,
+    /// The stations that nobody isolates in these directions: not a frame that they send or get may be dropped.
+    pub free: BTreeSet<(StationId, Direction)>,
     /// The problems that must be reported, sorted.
     pub reports_wanted: Vec<String>,
     /// The problems that were found while manifests were read, sorted.
@@ -42,16 +51,65 @@ pub struct Stage {
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The agent starts or ends.
-    Agent(AgentChange),
+    /// The agent of a node starts or ends.
+    Agent {
+        /// The node.
+        node: String,
+        /// Which of the two.
+        change: AgentChange,
+    },
+    /// The status of a pod is written, because its wires are connected.
+    Announce(ObjectId),
     /// A wire is connected.
     Attach(Station),
     /// A wire is cut.
     Detach(Station),
-    /// Somebody changes the agent's table.
-    Tamper(Tampering),
-    /// The agent's watch sees something.
-    Tell(Input),
+    /// A wire changes, or what is at its end.
+    Rewire {
+        /// How it was.
+        before: Box<Station>,
+        /// How it is.
+        after: Box<Station>,
+    },
+    /// Somebody changes the table of a node's agent.
+    Tamper {
+        /// The node.
+        node: String,
+        /// What is done to it.
+        tampering: Tampering,
+    },
+    /// The watch of a node's agent sees something.
+    Tell {
+        /// The node.
+        node: String,
+        /// What it sees.
+        input: Input,
+    },
+    /// Somebody writes to the API server.
+    Write(Change),
+}
+
+/// What somebody writes to the API server; what the agents see of it is an event of its own.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An object is created, or replaced when it is there.
+    Apply {
+        /// The object.
+        manifest: Value,
+        /// Of a network: the text of its CNI configuration, wherever that lies.
+        config: String,
+    },
+    /// An object is deleted.
+    Delete(ObjectId),
+    /// A JSON merge patch.
+    Patch {
+        /// The object.
+        object: ObjectId,
+        /// The patch.
+        patch: Value,
+        /// What the configuration of a network is afterwards.
+        config: String,
+    },
 }
 
 /// All stages of a scenario: the start first.
@@ -61,20 +119,35 @@ pub fn stages(file: &Path, scenario: &Scenario) -> Result<Vec<Stage>, ScenarioEr
     for step in &scenario.steps {
         stages.push(stager.step(step)?);
     }
+    stager.every_vm_was_there()?;
     Ok(stages)
+}
+
+/// That an object is written as a whole.
+fn applied(written: &Written) -> Change {
+    Change::Apply { manifest: written.manifest.clone(), config: written.config.clone() }
+}
+
+/// That an object is changed by this patch.
+fn patched(written: &Written, patch: Value) -> Change {
+    Change::Patch { object: written.id.clone(), patch, config: written.config.clone() }
 }
 
 /// The state that stages are derived from.
 struct Stager<'a> {
     file: &'a Path,
-    node: String,
     scenario: &'a Scenario,
     cluster: Cluster,
     segments: Segments,
     hosts: BTreeMap<StationId, Station>,
     objects: BTreeMap<ObjectId, Object>,
-    agent_runs: bool,
-    stations: BTreeMap<StationId, Station>,
+    /// Pods that are connected although no status says so yet.
+    wired: BTreeMap<ObjectId, Pod>,
+    /// The nodes, and whether their agents run.
+    agents: BTreeMap<String, bool>,
+    wires: Wires,
+    /// Those of the scenario's VMs that have been connected.
+    vms_seen: BTreeSet<String>,
 }
 
 /// What a stage collects while its changes are made.
@@ -87,31 +160,39 @@ struct Draft {
 impl<'a> Stager<'a> {
     fn new(file: &'a Path, scenario: &'a Scenario) -> Result<Self, ScenarioError> {
         let wrong = |reason: String| ScenarioError { file: file.to_owned(), place: Place::default(), reason };
-        let [node] = scenario.nodes.as_slice() else {
-            let reason =
-                format!("nodes: {} are named, but exactly one can be built yet", scenario.nodes.len());
-            return Err(wrong(reason));
-        };
-        let mut hosts = BTreeMap::new();
-        for host in &scenario.hosts {
-            let station = host_station(host, node).map_err(|reason| wrong(format!("hosts: {reason}")))?;
-            if station.node != *node {
-                return Err(wrong(format!("hosts: {}: there is no node {:?}", host.name, station.node)));
-            }
-            if hosts.insert(station.id.clone(), station).is_some() {
-                return Err(wrong(format!("hosts: {} is named twice", host.name)));
+        if scenario.nodes.is_empty() {
+            return Err(wrong("nodes: at least one is needed".to_owned()));
+        }
+        let mut agents = BTreeMap::new();
+        for node in &scenario.nodes {
+            if agents.insert(node.clone(), true).is_some() {
+                return Err(wrong(format!("nodes: {node} is named twice")));
             }
         }
+        if agents.len() > 1 && scenario.requires.contains(&Capability::Vlan) {
+            return Err(wrong("nodes: several nodes cannot have VLANs yet".to_owned()));
+        }
+        scenario.check_options().map_err(|reason| wrong(format!("options: {reason}")))?;
+        unlistened(&scenario.probes).map_err(|reason| wrong(format!("probes: {reason}")))?;
+        let cluster = match scenario.disk.as_slice() {
+            [] => Cluster::default(),
+            files => {
+                Cluster::with(ConfigDirectory::with(files).map_err(|error| wrong(format!("disk: {error}")))?)
+            }
+        };
+        let hosts = host::stations(&scenario.hosts, &scenario.nodes);
+        let hosts = hosts.map_err(|reason| wrong(format!("hosts: {reason}")))?;
         Ok(Self {
             file,
-            node: node.clone(),
             scenario,
-            cluster: Cluster::default(),
+            cluster,
             segments: Segments::default(),
             hosts,
             objects: BTreeMap::new(),
-            agent_runs: true,
-            stations: BTreeMap::new(),
+            wired: BTreeMap::new(),
+            agents,
+            wires: Wires::default(),
+            vms_seen: BTreeSet::new(),
         })
     }
 
@@ -127,10 +208,15 @@ impl<'a> Stager<'a> {
                 self.cluster.apply(&manifest.value).map_err(|error| self.wrong(manifest, &error))?;
             for written in written {
                 self.remember(&mut draft, &written);
+                draft.events.push(Event::Write(applied(&written)));
             }
         }
         self.rewire(&mut draft).map_err(|reason| self.somewhere(reason))?;
-        self.list_everything(&mut draft);
+        let pods = self.objects.keys().filter(|id| id.kind() == Kind::Pod);
+        draft.events.extend(pods.cloned().map(Event::Announce));
+        for node in self.agents.keys() {
+            self.list_everything(node, &mut draft);
+        }
         self.finish("the start", draft, &scenario.expect, scenario.reports.as_deref())
     }
 
@@ -140,7 +226,8 @@ impl<'a> Stager<'a> {
             let written =
                 self.cluster.apply(&manifest.value).map_err(|error| self.wrong(manifest, &error))?;
             for written in written {
-                self.upsert(&mut draft, written).map_err(|reason| self.wrong(manifest, &reason))?;
+                let change = applied(&written);
+                self.upsert(&mut draft, written, change).map_err(|reason| self.wrong(manifest, &reason))?;
             }
         }
         for target in &step.delete {
@@ -150,28 +237,54 @@ impl<'a> Stager<'a> {
             let id = deleted.map_err(|error| self.wrong(target, &error))?;
             self.objects.remove(&id);
             self.rewire(&mut draft).map_err(|reason| self.wrong(target, &reason))?;
-            self.tell(&mut draft, Input::Remove(id));
+            draft.events.push(Event::Write(Change::Delete(id.clone())));
+            self.tell(&mut draft, &Input::Remove(id));
         }
         for patch in &step.patch {
             let Patch { kind, namespace, name, merge } = &patch.value;
             let id = identify(kind, namespace.as_deref(), name).map_err(ClusterError::from);
-            let written = id.and_then(|id| self.cluster.patch(&id, &json!(merge)));
+            let merge = json!(merge);
+            let written = id.and_then(|id| self.cluster.patch(&id, &merge));
             let written = written.map_err(|error| self.wrong(patch, &error))?;
-            self.upsert(&mut draft, written).map_err(|reason| self.wrong(patch, &reason))?;
+            let change = patched(&written, merge);
+            self.upsert(&mut draft, written, change).map_err(|reason| self.wrong(patch, &reason))?;
         }
         for label in &step.label {
             let Relabel { kind, namespace, name, labels } = &label.value;
             let id = identify(kind, namespace.as_deref(), name).map_err(ClusterError::from);
             let written = id.and_then(|id| self.cluster.label(&id, labels));
             let written = written.map_err(|error| self.wrong(label, &error))?;
-            self.upsert(&mut draft, written).map_err(|reason| self.wrong(label, &reason))?;
+            let change = patched(&written, relabelled(labels));
+            self.upsert(&mut draft, written, change).map_err(|reason| self.wrong(label, &reason))?;
         }
-        draft.events.extend(step.tamper.map(Event::Tamper));
+        for change in &step.wire {
+            let event = self.wires.change(&change.value);
+            draft.events.push(event.map_err(|reason| self.wrong(change, &reason))?);
+        }
+        let of_step = |reason: String| self.somewhere(format!("{}: {reason}", step.name));
+        let nodes = self.nodes_of(step).map_err(of_step)?;
+        if let Some(tampering) = step.tamper {
+            draft.events.extend(nodes.iter().cloned().map(|node| Event::Tamper { node, tampering }));
+        }
         if let Some(order) = step.agent {
-            let ordered = self.order(&mut draft, order);
-            ordered.map_err(|reason| self.somewhere(format!("{}: {reason}", step.name)))?;
+            for node in &nodes {
+                let ordered = self.order(&mut draft, node, order);
+                ordered.map_err(|reason| self.somewhere(format!("{}: {reason}", step.name)))?;
+            }
         }
         self.finish(&step.name, draft, &step.expect, step.reports.as_deref())
+    }
+
+    /// The nodes that a step's `tamper` and `agent` are about.
+    fn nodes_of(&self, step: &Step) -> Result<Vec<String>, String> {
+        match &step.node {
+            None => Ok(self.agents.keys().cloned().collect()),
+            Some(node) if !self.agents.contains_key(node) => Err(format!("there is no node {node:?}")),
+            Some(_) if step.tamper.is_none() && step.agent.is_none() => {
+                Err("node: neither tamper nor agent says what happens there".to_owned())
+            }
+            Some(node) => Ok(vec![node.clone()]),
+        }
     }
 
     fn somewhere(&self, reason: String) -> ScenarioError {
@@ -181,10 +294,14 @@ impl<'a> Stager<'a> {
     /// Keeps what wires depend on, and what the manifest's reader complained about. A policy's problems are part of
     /// it: the agent reports those.
     fn remember(&mut self, draft: &mut Draft, written: &Written) {
-        let Written { id, manifest, converted } = written;
+        let Written { id, converted, config, wired, .. } = written;
         self.objects.insert(id.clone(), converted.object.clone());
+        match wired {
+            Some(pod) => drop(self.wired.insert(id.clone(), pod.clone())),
+            None => drop(self.wired.remove(id)),
+        }
         match &converted.object {
-            Object::Network(network) => self.segments.learn(network, manifest),
+            Object::Network(network) => self.segments.learn(network, config),
             Object::Policy(_) => return,
             Object::Namespace(_) | Object::Pod(_) | Object::Port(_) => {}
         }
@@ -192,69 +309,91 @@ impl<'a> Stager<'a> {
     }
 
     /// A pod's wire is connected before its status is written: the agent hears of it afterwards.
-    fn upsert(&mut self, draft: &mut Draft, written: Written) -> Result<(), String> {
+    fn upsert(&mut self, draft: &mut Draft, written: Written, change: Change) -> Result<(), String> {
         self.remember(draft, &written);
+        draft.events.push(Event::Write(change));
         self.rewire(draft)?;
-        self.tell(draft, Input::Upsert(written.converted.object));
+        if written.id.kind() == Kind::Pod {
+            draft.events.push(Event::Announce(written.id));
+        }
+        self.tell(draft, &Input::Upsert(written.converted.object));
         Ok(())
     }
 
-    /// An agent that is stopped hears nothing.
-    fn tell(&self, draft: &mut Draft, input: Input) {
-        if self.agent_runs {
-            draft.events.push(Event::Tell(input));
-        }
+    /// Tells every agent; one that is stopped hears nothing.
+    fn tell(&self, draft: &mut Draft, input: &Input) {
+        let running = self.agents.iter().filter(|(_, runs)| **runs);
+        draft
+            .events
+            .extend(running.map(|(node, _)| Event::Tell { node: node.clone(), input: input.clone() }));
     }
 
     /// What an agent does first: it lists every kind of object.
-    fn list_everything(&self, draft: &mut Draft) {
+    fn list_everything(&self, node: &str, draft: &mut Draft) {
         for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
             let objects =
                 self.objects.values().filter(|object| object.id().kind() == kind).cloned().collect();
-            self.tell(draft, Input::Relist { kind, objects });
+            let input = Input::Relist { kind, objects };
+            draft.events.push(Event::Tell { node: node.to_owned(), input });
         }
     }
 
-    /// Ends or starts the agent.
-    fn order(&mut self, draft: &mut Draft, order: AgentOrder) -> Result<(), String> {
+    /// Ends or starts the agent of `node`.
+    fn order(&mut self, draft: &mut Draft, node: &str, order: AgentOrder) -> Result<(), String> {
         let stops = matches!(order, AgentOrder::Restart | AgentOrder::Stop);
-        if stops != self.agent_runs {
-            let state = if self.agent_runs { "runs already" } else { "does not run" };
+        let starts = matches!(order, AgentOrder::Restart | AgentOrder::Start);
+        let runs = self.agents.insert(node.to_owned(), starts) == Some(true);
+        if stops != runs {
+            let state = if runs { "runs already" } else { "does not run" };
             return Err(format!("agent: {order:?}: it {state}").to_lowercase());
         }
+        let agent = |change| Event::Agent { node: node.to_owned(), change };
         if stops {
-            self.agent_runs = false;
-            draft.events.push(Event::Agent(AgentChange::Stop));
+            draft.events.push(agent(AgentChange::Stop));
         }
-        if matches!(order, AgentOrder::Restart | AgentOrder::Start) {
-            self.agent_runs = true;
-            draft.events.push(Event::Agent(AgentChange::Start));
-            self.list_everything(draft);
+        if starts {
+            draft.events.push(agent(AgentChange::Start));
+            self.list_everything(node, draft);
         }
         Ok(())
     }
 
     /// Cuts and connects wires until they are as the pods' network status says.
     fn rewire(&mut self, draft: &mut Draft) -> Result<(), String> {
-        let pods = self
-            .objects
-            .values()
-            .filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None });
+        let pods = self.objects.iter().filter_map(|(id, object)| match object {
+            Object::Pod(pod) => Some(self.wired.get(id).unwrap_or(pod)),
+            Object::Namespace(_) | Object::Network(_) | Object::Policy(_) | Object::Port(_) => None,
+        });
         let mut stations = self.hosts.clone();
-        for pod in pods.filter(|pod| pod.node.as_deref() == Some(&self.node)) {
-            let own = self.segments.stations(pod, &self.node)?;
-            stations.extend(own.into_iter().map(|station| (station.id.clone(), station)));
+        for pod in pods {
+            let Some(node) = pod.node.as_deref().filter(|node| self.agents.contains_key(*node)) else {
+                continue;
+            };
+            for mut station in self.segments.stations(pod, node)? {
+                station.routes = host::routes(&station, &self.hosts);
+                stations.insert(station.id.clone(), station);
+            }
         }
         let vlans = stations.values().find(|station| !station.tagging.is_plain());
         if let Some(station) = vlans.filter(|_| !self.scenario.requires.contains(&Capability::Vlan)) {
             return Err(format!("{} is in a VLAN, so the scenario needs `requires: [vlan]`", station.id));
         }
-        let gone = self.stations.values().filter(|station| stations.get(&station.id) != Some(station));
-        draft.events.extend(gone.cloned().map(Event::Detach));
-        let new = stations.values().filter(|station| self.stations.get(&station.id) != Some(station));
-        draft.events.extend(new.cloned().map(Event::Attach));
-        self.stations = stations;
+        settle_guests(&mut stations, &self.scenario.vms)?;
+        let guests = stations.values().filter(|station| station.wire.guest.is_some());
+        let owners: BTreeSet<&str> = guests.map(|station| station.id.owner.as_str()).collect();
+        let short = |owner: &str| owner.rsplit('/').next().unwrap_or_default().to_owned();
+        let names = owners.into_iter().flat_map(|owner| [owner.to_owned(), short(owner)]);
+        self.vms_seen.extend(names);
+        draft.events.extend(self.wires.follow(stations));
         Ok(())
+    }
+
+    /// A VM that is no pod's was misspelt.
+    fn every_vm_was_there(&self) -> Result<(), ScenarioError> {
+        match self.scenario.vms.iter().find(|vm| !self.vms_seen.contains(&vm.pod)) {
+            None => Ok(()),
+            Some(vm) => Err(self.somewhere(format!("vms: there is no pod {:?} on a bridge", vm.pod))),
+        }
     }
 
     fn finish(
@@ -264,19 +403,23 @@ impl<'a> Stager<'a> {
         expect: &Expect,
         reports: Option<&[String]>,
     ) -> Result<Stage, ScenarioError> {
-        let crowd = Crowd::new(&self.stations, &self.scenario.probes);
-        let wanted = crowd.wanted(expect).map_err(|(place, reason)| ScenarioError {
+        let crowd = Crowd::new(self.wires.stations(), &self.scenario.probes);
+        let wrong = |(place, reason): (Place, String)| ScenarioError {
             file: self.file.to_owned(),
             place,
             reason: format!("{name}: {reason}"),
-        })?;
+        };
+        let wanted = crowd.wanted(expect).map_err(wrong)?;
+        let frames = craft(&expect.frames, self.wires.stations()).map_err(wrong)?;
         let mut reports_wanted = reports.unwrap_or_default().to_vec();
         reports_wanted.sort();
         Ok(Stage {
             name: name.to_owned(),
             events: draft.events,
-            stations: self.stations.clone(),
+            stations: self.wires.stations().clone(),
             wanted,
+            frames,
+            free: free(self.scenario, &self.agents, &self.objects, self.wires.stations()),
             reports_wanted,
             reports_read: draft.problems.into_iter().collect(),
         })
@@ -284,81 +427,4 @@ impl<'a> Stager<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two pods on one bridge, one of them on another node, and two steps.
-    const SCENARIO: &str = r#"
-description: a test
-objects:
-  - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
-  - apiVersion: k8s.cni.cncf.io/v1
-    kind: NetworkAttachmentDefinition
-    metadata: {name: data, namespace: shop}
-    spec: {config: '{"type": "bridge", "bridge": "br0"}'}
-  - &far
-    apiVersion: v1
-    kind: Pod
-    metadata:
-      name: far
-      namespace: shop
-      annotations: {k8s.v1.cni.cncf.io/network-status: '[{"name": "shop/data", "ips": ["10.0.0.1"]}]'}
-    spec: {nodeName: node-2}
-steps:
-  - name: a pod appears
-    apply:
-      - apiVersion: v1
-        kind: Pod
-        metadata:
-          name: near
-          namespace: shop
-          annotations: {k8s.v1.cni.cncf.io/network-status: '[{"name": "shop/data", "ips": ["10.0.0.2"]}]'}
-        spec: {nodeName: node-1}
-    expect: {}
-  - name: its network is deleted
-    delete: [{kind: NetworkAttachmentDefinition, namespace: shop, name: data}]
-    agent: stop
-    expect: {}
-  - name: it is deleted
-    delete: [{kind: Pod, namespace: shop, name: near}]
-    expect: {}
-"#;
-
-    /// What happens in each stage, shortened.
-    fn events(text: &str) -> Result<Vec<Vec<String>>, ScenarioError> {
-        let file = Path::new("test.yaml");
-        let scenario = Scenario::parse(file, text)?;
-        let short = |event: &Event| match event {
-            Event::Agent(change) => format!("agent {change:?}"),
-            Event::Attach(station) => format!("attach {}", station.id),
-            Event::Detach(station) => format!("detach {}", station.id),
-            Event::Tamper(tampering) => format!("tamper {tampering:?}"),
-            Event::Tell(Input::Relist { kind, objects }) => format!("list {} {kind:?}", objects.len()),
-            Event::Tell(Input::Upsert(object)) => format!("upsert {}", object.id()),
-            Event::Tell(Input::Remove(id)) => format!("remove {id}"),
-            Event::Tell(other) => format!("{other:?}"),
-        };
-        let stages = stages(file, &scenario)?;
-        Ok(stages.iter().map(|stage| stage.events.iter().map(short).collect()).collect())
-    }
-
-    #[test]
-    fn wires_come_before_the_status_and_stay_without_their_network() {
-        let events = events(SCENARIO).expect("a good scenario");
-        let wanted: [&[&str]; 4] = [
-            &["list 1 Namespace", "list 1 Network", "list 1 Pod", "list 0 Policy"],
-            &["attach shop/near@net1", "upsert pod shop/near"],
-            &["remove network shop/data", "agent Stop"],
-            // An agent that is stopped hears nothing.
-            &["detach shop/near@net1"],
-        ];
-        assert_eq!(events, wanted);
-    }
-
-    #[test]
-    fn an_agent_that_runs_cannot_be_started() {
-        let text = SCENARIO.replace("agent: stop", "agent: start");
-        let error = events(&text).expect_err("it runs");
-        assert_eq!(error.to_string(), "test.yaml: its network is deleted: agent: start: it runs already");
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 
 use policy_core::model::{
     Attachment, BridgeNetwork, BridgePort, Kind, Mac, Namespace, NamespacedName, Network, NetworkConfig,
-    Object, Peers, Pod, Policy, PolicyRule, Ports, Selector,
+    Object, Peers, Pod, Policy, PolicyRule, PortKind, Ports, Selector,
 };
 use policy_core::ruleset::{ApplyError, COMMENT_BYTES_MAX, ChainName, NAME_BYTES_MAX, Ruleset, SetName};
 use policy_core::spec::PROBLEMS_MAX;
@@ -109,6 +109,7 @@ fn port(number: u8) -> Object {
         bridge: "br0".into(),
         far_mac: Some(Mac([2, 0, 0, 0, 0, number])),
         far_name: Some("net1".into()),
+        kind: PortKind::Veth,
         stations: BTreeSet::new(),
     })
 }
@@ -175,6 +176,7 @@ pub(crate) fn serve(compiler: &mut Compiler, table: &mut Table, features: &mut F
             }
             Outcome::Refused(transaction, refusal) => panic!("{refusal}\n{transaction}"),
             Outcome::Unobservable(refusal) => panic!("the table has no reason to hide: {refusal}"),
+            Outcome::Observed => {}
             _ => panic!("an outcome that nobody here knows"),
         }
     }

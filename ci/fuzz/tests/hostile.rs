@@ -228,7 +228,7 @@ fn ten_thousand_rules_ports_and_requirements() {
 #[test]
 fn an_annotation_of_a_mebibyte() {
     let status = find("network-status").expect("the target exists");
-    let entries = repeated(3_000, |at| {
+    let entries = repeated(10_000, |at| {
         format!(
             r#"{{"name":"data","interface":"n{at}","mac":"02:00:00:00:{:02x}:{:02x}","ips":["{}"]}}"#,
             at >> 8,

@@ -164,7 +164,18 @@ fn errands(options: &Vm, from: &Path, cache: &Path) -> Result<Vec<Errand>> {
 /// What `sim` is told.
 fn sim_arguments(options: &Vm, files: &[PathBuf]) -> Vec<String> {
     let patience = options.patience.to_string();
-    let run = ["run", "--arm", "netns", "--require-all", "--junit", JUNIT, "--patience", &patience];
+    let run = [
+        "run",
+        "--arm",
+        "netns",
+        "--require-all",
+        "--junit",
+        JUNIT,
+        "--patience",
+        &patience,
+        "--state",
+        &options.state,
+    ];
     let files = files.iter().map(|file| file.display().to_string());
     run.into_iter().map(str::to_owned).chain(files).collect()
 }

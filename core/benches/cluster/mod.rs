@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use policy_core::model::{
     Attachment, Block, BridgeNetwork, BridgePort, Kind, Labels, Mac, Namespace, NamespaceScope,
-    NamespacedName, Network, NetworkConfig, Object, Operator, Peer, Peers, Pod, Policy, PolicyRule,
+    NamespacedName, Network, NetworkConfig, Object, Operator, Peer, Peers, Pod, Policy, PolicyRule, PortKind,
     PortMatch, PortNumbers, Ports, Protocol, Requirement, Selector,
 };
 use policy_core::{Compiler, Config, Input, Time};
@@ -114,6 +114,7 @@ pub(crate) fn objects(size: Size) -> Vec<(Kind, Vec<Object>)> {
             bridge: "br0".into(),
             far_mac: Some(mac(number)),
             far_name: Some("net1".into()),
+            kind: PortKind::Veth,
             stations: [].into(),
         })
     });

@@ -7,11 +7,13 @@ use alloc::{format, vec};
 use core::net::IpAddr;
 
 use super::chain_key::{ChainKey, Purpose};
+use super::guard::{OwnValue, guard_of, guarded, guarded_verdict, own_values};
 use super::skeleton::{
-    self, ICMP6_ADVERTISEMENT, ICMP6_SOLICITATION, Origin, accept, arp_request, goto, icmp6, jump, multicast,
-    rule,
+    self, ICMP6_ADVERTISEMENT, ICMP6_SOLICITATION, accept, arp_request, goto, icmp6, jump, multicast, rule,
 };
-use crate::model::{Attachment, BridgeNetwork, Direction, NamespacedName, Pod, Policy};
+use super::tracking::{self, Origin};
+use crate::config::Config;
+use crate::model::{Attachment, BridgeNetwork, Direction, Guard, NamespacedName, Pod, Policy};
 use crate::ruleset::{
     Chain, ChainName, ChainSpec, Datum, Expr, Field, Rule, Verdict, comment, fingerprint, readable,
 };
@@ -37,27 +39,29 @@ pub(crate) struct Local<'a> {
     pub(crate) attachment: &'a Attachment,
     pub(crate) bridge: &'a BridgeNetwork,
     pub(crate) pod: &'a Pod,
+    pub(crate) guard: Option<Guard>,
 }
 
-/// The attachments of `pod` that are enforced on `node`.
-pub(crate) fn locals<'a>(world: &'a World, node: &str, pod: &'a Pod) -> Vec<Local<'a>> {
+/// The attachments of `pod` that are enforced on the configured node.
+pub(crate) fn locals<'a>(world: &'a World, config: &Config, pod: &'a Pod) -> Vec<Local<'a>> {
     let mut locals: Vec<Local<'a>> = Vec::new();
-    if pod.node.as_deref() != Some(node) {
+    if pod.node.as_deref() != Some(&*config.node) {
         return locals;
     }
+    let mut alike: BTreeMap<(&NamespacedName, &Arc<str>), u16> = BTreeMap::new();
     for attachment in &pod.attachments {
         let Some(bridge) = world.bridge(&attachment.network) else { continue };
-        let alike = |local: &&Local<'_>| {
-            local.id.network == attachment.network && local.id.interface == attachment.interface
-        };
-        let ordinal = u16::try_from(locals.iter().filter(alike).count()).unwrap_or(u16::MAX);
+        let next = alike.entry((&attachment.network, &attachment.interface)).or_default();
+        let ordinal = *next;
+        *next = next.saturating_add(1);
         let id = AttachmentId {
             pod: pod.id.clone(),
             network: attachment.network.clone(),
             interface: attachment.interface.clone(),
             ordinal,
         };
-        locals.push(Local { id, attachment, bridge, pod });
+        let guard = guard_of(attachment, bridge.guard.or(config.guard));
+        locals.push(Local { id, attachment, bridge, pod, guard });
     }
     locals
 }
@@ -69,8 +73,13 @@ pub(crate) struct Enforcement {
     pub(crate) chains: BTreeMap<ChainName, Chain>,
     /// The policies' chains that they lead to.
     pub(crate) policies: BTreeSet<ChainKey>,
-    /// What the dispatch maps say for its port (or MAC), in the order of [`Direction::ALL`].
-    pub(crate) verdicts: [Verdict; 2],
+    /// What its policies make the dispatch maps say for it, in the order of [`Direction::ALL`]; then for the frames that
+    /// go up to the node.
+    pub(crate) verdicts: [Verdict; 3],
+    /// Whether its ports are guarded.
+    guard: Option<Guard>,
+    /// What its ports may send with, where they are guarded.
+    pub(crate) own: BTreeSet<OwnValue>,
 }
 
 impl Default for Enforcement {
@@ -79,7 +88,9 @@ impl Default for Enforcement {
         Self {
             chains: BTreeMap::new(),
             policies: BTreeSet::new(),
-            verdicts: [Verdict::Accept, Verdict::Accept],
+            verdicts: [Verdict::Accept, Verdict::Accept, Verdict::Accept],
+            guard: None,
+            own: BTreeSet::new(),
         }
     }
 }
@@ -98,16 +109,25 @@ impl Enforcement {
             let isolating: Vec<&Policy> = isolating.copied().collect();
             (!isolating.is_empty()).then_some(isolating)
         };
-        let mut writer = Writer { local, policies: Direction::ALL.map(of), enforcement: Self::default() };
+        let own = own_values(local.attachment, local.guard);
+        let enforcement = Self { guard: local.guard, own, ..Self::default() };
+        let mut writer = Writer { local, policies: Direction::ALL.map(of), enforcement };
         if !selecting.is_empty() {
-            writer.enforcement.verdicts = Direction::ALL.map(|direction| writer.direction(direction));
+            let [egress, ingress] = Direction::ALL.map(|direction| writer.direction(direction));
+            writer.enforcement.verdicts = [egress, ingress, writer.to_node()];
         }
         writer.enforcement
     }
 
-    /// Whether nothing has to be done for the attachment's frames.
+    /// What the dispatch maps say for its ports, in the same order.
+    pub(crate) fn port_verdicts(&self) -> [Verdict; 3] {
+        let [egress, ingress, to_node] = self.verdicts.clone();
+        [self.guard.map_or(egress.clone(), |guard| guarded_verdict(guard, &egress)), ingress, to_node]
+    }
+
+    /// Whether the policies do nothing with the attachment's frames.
     pub(crate) fn is_free(&self) -> bool {
-        self.verdicts == [Verdict::Accept, Verdict::Accept]
+        self.verdicts == Self::default().verdicts
     }
 }
 
@@ -136,7 +156,8 @@ impl Writer<'_> {
         if !judged {
             return Verdict::Goto(origin(direction).unjudged_chain());
         }
-        let mut rules = self.replies(direction);
+        let guard = self.local.guard.filter(|_| direction == Direction::Egress).map(guarded);
+        let mut rules: Vec<Rule> = guard.into_iter().chain(self.replies(direction)).collect();
         rules.push(jump(skeleton::always(direction)));
         if self.local.bridge.dhcp {
             rules.push(jump(skeleton::dhcp_client(direction)));
@@ -151,6 +172,15 @@ impl Writer<'_> {
         }
         rules.extend(self.jumps(direction, Purpose::Original));
         Verdict::Goto(self.add(direction, "", rules, true))
+    }
+
+    /// What records the frames that go up to the node: only where the node's replies are judged.
+    fn to_node(&self) -> Verdict {
+        if self.is_isolated(Direction::Ingress) {
+            Verdict::Goto(tracking::node_chain())
+        } else {
+            Verdict::Accept
+        }
     }
 
     fn is_isolated(&self, direction: Direction) -> bool {
@@ -273,15 +303,43 @@ fn goto_when(mut conditions: Vec<Expr>, chain: ChainName) -> Rule {
     rule(conditions)
 }
 
+/// Whose frames a chain judges.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Judged {
+    /// The pod.
+    pub pod: NamespacedName,
+    /// The network that the pod is attached to.
+    pub network: NamespacedName,
+    /// The interface's name in the pod.
+    pub interface: Arc<str>,
+    /// What it sends (egress), or what it gets.
+    pub direction: Direction,
+}
+
 impl AttachmentId {
+    /// Whose frames `chain`, one of this attachment, judges.
+    pub(crate) fn judged(&self, chain: &ChainName) -> Judged {
+        let is_egress = chain.as_str().starts_with(way(Direction::Egress));
+        Judged {
+            pod: self.pod.clone(),
+            network: self.network.clone(),
+            interface: self.interface.clone(),
+            direction: if is_egress { Direction::Egress } else { Direction::Ingress },
+        }
+    }
+
     /// The name of a chain of this attachment.
     fn chain(&self, direction: Direction, suffix: &str) -> ChainName {
-        let way = match direction {
-            Direction::Egress => "out",
-            Direction::Ingress => "in",
-        };
         let hash = fingerprint(&format!("{self:?}"));
         let attachment = readable(&format!("{}/{}", self.pod, self.interface), 150);
-        ChainName::new(format!("{way}/{hash}-{attachment}{suffix}"))
+        ChainName::new(format!("{}/{hash}-{attachment}{suffix}", way(direction)))
+    }
+}
+
+/// How the names of an attachment's chains for `direction` begin.
+const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Egress => "out",
+        Direction::Ingress => "in",
     }
 }

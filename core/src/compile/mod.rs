@@ -1,27 +1,39 @@
 //! From a world to the ruleset that it demands: the definition that everything else is measured against.
 
+mod belongings;
 mod chain_key;
+mod conntrack;
 mod enforcement;
 mod group;
+mod guard;
 mod meeting;
 mod ownership;
 mod policy_chain;
+mod quarantine;
 mod ranges;
 mod skeleton;
+mod tracking;
+mod zones;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 pub(crate) use chain_key::ChainKey;
+pub use enforcement::Judged;
 pub(crate) use enforcement::{AttachmentId, Enforcement, Local, locals};
 pub(crate) use group::{GroupKey, Part, Scope, set_name};
+pub(crate) use guard::{guard_of, own_key};
 pub(crate) use ownership::Ownership;
 pub(crate) use policy_chain::{SetUse, policy_chain};
+pub(crate) use quarantine::{
+    bridge_key, closed_bridges, is_open, open_ports, quarantine, quarantine_chain, quarantined_bridges,
+};
 pub(crate) use ranges::{ranges_name, ranges_set};
-pub(crate) use skeleton::{egress_mac, egress_port, ingress_mac, ingress_port, managed_ports, skeleton};
+pub(crate) use skeleton::{Maps, managed_ports, skeleton};
+pub(crate) use zones::{Zones, zone_bridge};
 
-use crate::config::Config;
-use crate::model::{Pod, Policy};
+use crate::config::{Config, StateEngine};
+use crate::model::{Direction, Pod, Policy};
 use crate::ruleset::{Chain, ChainSpec, Datum, Elements, Key, Ruleset, Set, SetName, Verdict, comment};
 use crate::world::World;
 
@@ -33,13 +45,13 @@ pub fn compile(world: &World, config: &Config) -> Ruleset {
     let mut ruleset = skeleton(config);
     let mut ownership = Ownership::default();
     let mut enforced: BTreeMap<AttachmentId, (Enforcement, Local<'_>)> = BTreeMap::new();
-    for local in world.pods().flat_map(|pod| locals(world, &config.node, pod)) {
+    for local in world.pods().flat_map(|pod| locals(world, config, pod)) {
         ownership.add_attachment(&local);
         let policies: Vec<&Policy> = world.policies_in(&local.pod.id.namespace).collect();
         enforced.insert(local.id.clone(), (Enforcement::new(&local, &policies), local));
     }
     for port in world.ports() {
-        ownership.add_port(port);
+        ownership.add_port(port, world.far_macs(port.index));
     }
     let mut policy_chains: BTreeSet<&ChainKey> = BTreeSet::new();
     for (enforcement, _) in enforced.values() {
@@ -48,8 +60,31 @@ pub fn compile(world: &World, config: &Config) -> Ruleset {
     }
     let sets = add_policy_chains(&mut ruleset, world, &policy_chains);
     add_sets(&mut ruleset, world, &sets);
-    dispatch(&mut ruleset, world, &ownership, &enforced);
+    if config.state == StateEngine::Conntrack {
+        add_zones(&mut ruleset, world);
+    }
+    dispatch(&mut ruleset, world, config, &ownership, &enforced);
+    if config.quarantine {
+        add_open_ports(&mut ruleset, world, config);
+    }
     ruleset
+}
+
+/// Lists the ports that quarantine leaves alone, and puts it into force where it is called for.
+fn add_open_ports(ruleset: &mut Ruleset, world: &World, config: &Config) {
+    let bridges = quarantined_bridges(world);
+    for direction in Direction::ALL {
+        ruleset
+            .chains
+            .insert(quarantine_chain(direction), quarantine(direction, config, !bridges.is_empty()));
+    }
+    if let Some(set) = ruleset.sets.get_mut(&closed_bridges()) {
+        set.elements.extend(bridges.iter().map(|bridge| (bridge_key(bridge), None)));
+    }
+    if let Some(set) = ruleset.sets.get_mut(&open_ports()) {
+        let open = world.ports().filter(|port| is_open(port, config, bridges.contains(&port.bridge)));
+        set.elements.extend(open.map(|port| (Key::One(Datum::Index(port.index)), None)));
+    }
 }
 
 /// Adds the chains of policies and returns the sets that they use.
@@ -111,35 +146,47 @@ pub(crate) fn covered_pods<'a>(
     all.into_iter().flatten().chain(some)
 }
 
+/// Adds the chains that put frames into zones, and what leads to them.
+fn add_zones(ruleset: &mut Ruleset, world: &World) {
+    let zones = Zones::of(world);
+    ruleset.chains.extend(zones.chains());
+    if let Some(map) = ruleset.sets.get_mut(&zone_bridge()) {
+        map.elements.extend(zones.elements());
+    }
+}
+
 /// Fills the dispatch maps: each owned port by index, each attachment without a port by MAC.
 fn dispatch(
     ruleset: &mut Ruleset,
     world: &World,
+    config: &Config,
     ownership: &Ownership,
     enforced: &BTreeMap<AttachmentId, (Enforcement, Local<'_>)>,
 ) {
     let mut without_port: BTreeMap<&AttachmentId, &(Enforcement, Local<'_>)> = enforced.iter().collect();
-    let mut put = |set: SetName, key: Datum, verdict: Option<&Verdict>| {
+    let maps = Maps::of(config.state);
+    let mut put = |set: SetName, key: Key, verdict: Option<&Verdict>| {
         if let Some(set) = ruleset.sets.get_mut(&set) {
-            set.elements.entry(Key::One(key)).or_insert(verdict.cloned());
+            set.elements.entry(key).or_insert(verdict.cloned());
         }
     };
-    for port in world.ports() {
-        let Some((owner, (enforcement, _))) = ownership.owner(port).and_then(|id| enforced.get_key_value(id))
-        else {
-            continue;
-        };
+    let ports = world.ports().map(|port| port.index).collect();
+    for (port, owner) in ownership.owners(world, &ports) {
+        let Some((owner, (enforcement, _))) = enforced.get_key_value(owner) else { continue };
         without_port.remove(owner);
-        let index = Datum::Index(port.index);
-        put(managed_ports(), index, None);
-        for (map, verdict) in [egress_port(), ingress_port()].into_iter().zip(&enforcement.verdicts) {
-            put(map, index, Some(verdict));
+        let index = Datum::Index(port);
+        put(managed_ports(), Key::One(index), None);
+        for (map, verdict) in maps.ports.iter().zip(&enforcement.port_verdicts()) {
+            put(map.clone(), Key::One(index), Some(verdict));
+        }
+        for (set, value) in &enforcement.own {
+            put(set.clone(), own_key(port, *value), None);
         }
     }
     for (enforcement, local) in without_port.into_values() {
         let Some(mac) = local.attachment.mac.filter(|_| !enforcement.is_free()) else { continue };
-        for (map, verdict) in [egress_mac(), ingress_mac()].into_iter().zip(&enforcement.verdicts) {
-            put(map, Datum::Mac(mac), Some(verdict));
+        for (map, verdict) in maps.macs.iter().zip(&enforcement.verdicts) {
+            put(map.clone(), Key::One(Datum::Mac(mac)), Some(verdict));
         }
     }
 }

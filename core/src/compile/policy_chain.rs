@@ -13,7 +13,8 @@ use super::chain_key::{ChainKey, Purpose, named_ports};
 use super::group::{GroupKey, Part, Scope, set_name};
 use super::meeting;
 use super::ranges::{RangeKind, ranges_name};
-use super::skeleton::{Origin, rule as nft_rule};
+use super::skeleton::rule as nft_rule;
+use super::tracking::Origin;
 use crate::interval::{self, IntervalSet};
 use crate::model::{
     Block, Direction, NamespaceScope, NamespacedName, Peer, Peers, Policy, PolicyRule, PortNumbers, Ports,

@@ -1,9 +1,4 @@
-//! The table's fixed parts: base chains, dispatch maps, connection tracking. They are there whatever the world is.
-//!
-//! Tracking without the kernel's conntrack: every flow that an isolated attachment starts, or that is admitted to it,
-//! is an element of a dynamic set under (port, local address, remote address, local port, remote port). A reply is a
-//! packet whose mirrored key is there. The original direction is always judged by the policies, so a flow that is no
-//! longer allowed stops at once; its element only ever opens the reply direction.
+//! The table's fixed parts: base chains, dispatch maps, what always passes. They are there whatever the world is.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,99 +6,61 @@ use alloc::{format, vec};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use crate::config::Config;
-use crate::model::{Direction, Protocol};
+use super::guard::add_guard;
+use super::quarantine::{add_quarantine, quarantine_chain};
+use super::{belongings, conntrack, tracking};
+use crate::config::{Config, StateEngine};
+use crate::model::Direction;
 use crate::ruleset::{
     BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, KeyType, Rule,
     Ruleset, Set, SetName, SetSpec, Verdict,
 };
 
-/// `filter` in the bridge family (`NF_BR_PRI_FILTER_BRIDGED`, `uapi/linux/netfilter_bridge.h`).
-const PRIORITY: i32 = -200;
-
-/// The most flows of one kind, protocol and family that are tracked on the node.
-const FLOWS_MAX: u32 = 65_536;
-
-/// A TCP flow that has not got beyond its first packet, or is closing (`TCP_CONNTRACK_SYN_SENT`,
-/// `net/netfilter/nf_conntrack_proto_tcp.c`).
-const TCP_OPENING: Duration = Duration::from_mins(2);
-/// An established TCP flow (`TCP_CONNTRACK_ESTABLISHED`, the same file).
-const TCP_ESTABLISHED: Duration = Duration::from_hours(5 * 24);
-/// UDP in both directions (`UDP_CT_REPLIED`, `net/netfilter/nf_conntrack_proto_udp.c`).
-const UDP: Duration = Duration::from_mins(2);
-/// An SCTP association (`SCTP_CONNTRACK_ESTABLISHED`, `net/netfilter/nf_conntrack_proto_sctp.c`).
-const SCTP: Duration = Duration::from_secs(210);
-/// An echo request that waits for its reply (`nf_ct_icmp_timeout`, `net/netfilter/nf_conntrack_proto_icmp.c`).
-const ECHO: Duration = Duration::from_secs(30);
+/// Behind `filter` in the bridge family (`NF_BR_PRI_FILTER_BRIDGED`, `uapi/linux/netfilter_bridge.h`), which is also
+/// where conntrack sees a frame: it must have.
+pub(crate) const PRIORITY: i32 = -150;
 
 /// How long an ARP claim is remembered: the shortest time that nft can write down.
 const CLAIM: Duration = Duration::from_secs(1);
 
-const TCP_SYN: u8 = 0x02;
-const TCP_ACK: u8 = 0x10;
-const TCP_FIN_RST: u8 = 0x05;
-
 /// The map from a port to what judges the frames that it sends.
-pub(crate) fn egress_port() -> SetName {
+fn egress_port() -> SetName {
     SetName::new("egress-port")
 }
 
 /// The map from a port to what judges the frames that leave by it.
-pub(crate) fn ingress_port() -> SetName {
+fn ingress_port() -> SetName {
     SetName::new("ingress-port")
 }
 
 /// The map from a source MAC to what judges its frames, for attachments whose port is not known yet.
-pub(crate) fn egress_mac() -> SetName {
+fn egress_mac() -> SetName {
     SetName::new("egress-mac")
 }
 
 /// The map from a destination MAC, likewise.
-pub(crate) fn ingress_mac() -> SetName {
+fn ingress_mac() -> SetName {
     SetName::new("ingress-mac")
 }
 
-/// Who began a flow, seen from the isolated attachment.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Somebody else: the flow was admitted to the attachment.
-    Admitted,
-    /// The attachment itself.
-    Started,
+/// The maps that lead to what is enforced for an attachment: by port, and while that is not known by MAC. Each in the
+/// order of the verdicts of an `Enforcement`.
+#[derive(Clone, Debug)]
+pub(crate) struct Maps {
+    pub(crate) ports: Vec<SetName>,
+    pub(crate) macs: Vec<SetName>,
 }
 
-impl Origin {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Admitted => "admitted",
-            Self::Started => "started",
+impl Maps {
+    /// Those that a table with this engine has.
+    pub(crate) fn of(state: StateEngine) -> Self {
+        let mut maps =
+            Self { ports: vec![egress_port(), ingress_port()], macs: vec![egress_mac(), ingress_mac()] };
+        if state == StateEngine::Conntrack {
+            maps.ports.push(conntrack::node_port());
+            maps.macs.push(conntrack::node_mac());
         }
-    }
-
-    /// The chain that a packet allowed in its original direction ends in: it records the flow and accepts.
-    pub(crate) fn chain(self) -> ChainName {
-        ChainName::new(self.word())
-    }
-
-    /// The chain that accepts replies of such flows and returns for everything else.
-    pub(crate) fn replies_chain(self) -> ChainName {
-        ChainName::new(format!("replies-to-{}", self.word()))
-    }
-
-    /// The chain for a direction that no policy judges, of an attachment that is isolated in the other one: flows of
-    /// this origin are recorded, replies to the opposite kind are not mistaken for new flows.
-    pub(crate) fn unjudged_chain(self) -> ChainName {
-        ChainName::new(match self {
-            Self::Admitted => "unjudged-ingress",
-            Self::Started => "unjudged-egress",
-        })
-    }
-
-    const fn opposite(self) -> Self {
-        match self {
-            Self::Admitted => Self::Started,
-            Self::Started => Self::Admitted,
-        }
+        maps
     }
 }
 
@@ -137,48 +94,59 @@ pub(crate) fn skeleton(config: &Config) -> Ruleset {
     let ports = SetSpec { key: vec![KeyType::Index], ..SetSpec::default() };
     ruleset.sets.insert(managed_ports(), Set { spec: ports, elements: Elements::new() });
     ruleset.sets.insert(claimed(), Set { spec: claimed_spec(), elements: Elements::new() });
-    base_chains(&mut ruleset);
+    base_chains(&mut ruleset, config);
     for direction in Direction::ALL {
         ruleset.chains.insert(always(direction), chain(None, always_rules(direction, config)));
         ruleset.chains.insert(dhcp_client(direction), chain(None, dhcp_rules(direction)));
     }
-    for origin in [Origin::Admitted, Origin::Started] {
-        for flow in Flow::ALL {
-            ruleset.sets.insert(flow.set(origin), Set { spec: flow.spec(origin), elements: Elements::new() });
-        }
-        let record =
-            Flow::ALL.iter().flat_map(|flow| flow.record(origin)).chain([accept(Vec::new())]).collect();
-        ruleset.chains.insert(origin.chain(), chain(None, record));
-        let replies = Flow::ALL.iter().map(|flow| flow.reply(origin)).collect();
-        ruleset.chains.insert(origin.replies_chain(), chain(None, replies));
-        let unjudged = vec![jump(origin.opposite().replies_chain()), goto(origin.chain())];
-        ruleset.chains.insert(origin.unjudged_chain(), chain(None, unjudged));
+    tracking::add(&mut ruleset, config.state);
+    belongings::add(&mut ruleset, config.state);
+    if config.state == StateEngine::Conntrack {
+        conntrack::add(&mut ruleset);
     }
+    add_guard(&mut ruleset);
+    add_quarantine(&mut ruleset, config);
     ruleset
 }
 
-fn base_chains(ruleset: &mut Ruleset) {
-    let dispatch = |field: Field, map: SetName| rule(vec![Expr::Dispatch { fields: vec![field], map }]);
-    let egress = vec![dispatch(Field::InputPort, egress_port()), dispatch(Field::EtherSource, egress_mac())];
-    let ingress =
+fn base_chains(ruleset: &mut Ruleset, config: &Config) {
+    let mut egress =
+        vec![dispatch(Field::InputPort, egress_port()), dispatch(Field::EtherSource, egress_mac())];
+    let mut ingress =
         vec![dispatch(Field::OutputPort, ingress_port()), dispatch(Field::EtherDestination, ingress_mac())];
+    if config.quarantine {
+        // Behind the ports with an owner, before a MAC can speak for a port without one.
+        egress.insert(1, jump(quarantine_chain(Direction::Egress)));
+        ingress.insert(1, jump(quarantine_chain(Direction::Ingress)));
+    }
     for (hook, rules) in
         [(Hook::Prerouting, egress), (Hook::Forward, ingress.clone()), (Hook::Output, ingress)]
     {
-        let base = BaseChain { hook, priority: PRIORITY, drop_by_default: false };
-        ruleset.chains.insert(ChainName::new(format!("{hook}")), chain(Some(base), rules));
+        ruleset.chains.insert(ChainName::new(format!("{hook}")), chain(Some(base(hook, PRIORITY)), rules));
     }
 }
 
-/// ICMPv6 types: RFC 4861 section 4, RFC 2710 section 3, RFC 3810 section 5.2.
-const ICMP6_ROUTER_SOLICITATION: u8 = 133;
-const ICMP6_ROUTER_ADVERTISEMENT: u8 = 134;
+/// A base chain that passes whatever it does not decide about.
+pub(crate) const fn base(hook: Hook, priority: i32) -> BaseChain {
+    BaseChain { hook, priority, drop_by_default: false }
+}
+
+/// A rule that does what a map says about a field.
+pub(crate) fn dispatch(field: Field, map: SetName) -> Rule {
+    rule(vec![Expr::Dispatch { fields: vec![field], map }])
+}
+
+// ICMPv6 types: RFC 4861 section 4, RFC 2710 section 3, RFC 3810 section 5.2.
+/// A router solicitation.
+pub(crate) const ICMP6_ROUTER_SOLICITATION: u8 = 133;
+/// A router advertisement.
+pub(crate) const ICMP6_ROUTER_ADVERTISEMENT: u8 = 134;
 /// A neighbour solicitation.
 pub(crate) const ICMP6_SOLICITATION: u8 = 135;
 /// A neighbour advertisement.
 pub(crate) const ICMP6_ADVERTISEMENT: u8 = 136;
 /// Reports and leave messages of multicast listeners, both versions.
-const ICMP6_LISTENER: [u8; 3] = [131, 132, 143];
+pub(crate) const ICMP6_LISTENER: [u8; 3] = [131, 132, 143];
 
 /// What passes an isolated attachment in `direction`, whatever its policies say.
 fn always_rules(direction: Direction, config: &Config) -> Vec<Rule> {
@@ -210,6 +178,7 @@ fn always_rules(direction: Direction, config: &Config) -> Vec<Rule> {
             ]
         }
     };
+    rules.extend(belongings::rules(direction, config.state));
     if config.accept_icmp {
         let icmp = Expr::is(Field::TransportProtocol, Datum::ICMP);
         rules.push(accept(vec![Expr::is(Field::NetworkProtocol, Datum::IP4), icmp]));
@@ -255,7 +224,7 @@ fn claimed() -> SetName {
 }
 
 fn claimed_spec() -> SetSpec {
-    let dynamic = Some(Dynamic { size: FLOWS_MAX, timeout: CLAIM });
+    let dynamic = Some(Dynamic { size: tracking::FLOWS_MAX, timeout: CLAIM });
     SetSpec { key: vec![KeyType::Index, KeyType::Ip4], dynamic, ..SetSpec::default() }
 }
 
@@ -297,147 +266,8 @@ fn group_bit(value: u8) -> Expr {
     Expr::Compare { field, mask: Some(1), negated: false, value: Datum::Byte(value) }
 }
 
-/// What is tracked in one pair of sets.
-#[derive(Clone, Copy)]
-enum Flow {
-    Echo { ip6: bool },
-    Ports { ip6: bool, protocol: Protocol },
-}
-
-impl Flow {
-    /// Every kind, the most frequent first: replies are looked for in this order.
-    const ALL: [Self; 8] = [
-        Self::Ports { ip6: false, protocol: Protocol::Tcp },
-        Self::Ports { ip6: true, protocol: Protocol::Tcp },
-        Self::Ports { ip6: false, protocol: Protocol::Udp },
-        Self::Ports { ip6: true, protocol: Protocol::Udp },
-        Self::Echo { ip6: false },
-        Self::Echo { ip6: true },
-        Self::Ports { ip6: false, protocol: Protocol::Sctp },
-        Self::Ports { ip6: true, protocol: Protocol::Sctp },
-    ];
-
-    const fn ip6(self) -> bool {
-        match self {
-            Self::Echo { ip6 } | Self::Ports { ip6, .. } => ip6,
-        }
-    }
-
-    fn set(self, origin: Origin) -> SetName {
-        let family = if self.ip6() { "ip6" } else { "ip4" };
-        let what: String = match self {
-            Self::Echo { .. } => "echo".into(),
-            Self::Ports { protocol, .. } => format!("{protocol}"),
-        };
-        SetName::new(format!("{}-{what}-{family}", origin.word()))
-    }
-
-    fn spec(self, origin: Origin) -> SetSpec {
-        let key = self.fields(origin, true).into_iter().map(Field::key_type).collect();
-        let dynamic = Some(Dynamic { size: FLOWS_MAX, timeout: self.timeout() });
-        SetSpec { key, dynamic, ..SetSpec::default() }
-    }
-
-    const fn timeout(self) -> Duration {
-        match self {
-            Self::Echo { .. } => ECHO,
-            Self::Ports { protocol: Protocol::Sctp, .. } => SCTP,
-            Self::Ports { protocol: Protocol::Tcp, .. } => TCP_OPENING,
-            Self::Ports { protocol: Protocol::Udp, .. } => UDP,
-        }
-    }
-
-    /// The key (port, local, remote) as read from a packet of the original direction, or from a reply.
-    fn fields(self, origin: Origin, original: bool) -> Vec<Field> {
-        let (source, destination) = if self.ip6() {
-            (Field::Ip6Source, Field::Ip6Destination)
-        } else {
-            (Field::Ip4Source, Field::Ip4Destination)
-        };
-        // The attachment sends the original packets of flows that it started, and the replies of the others.
-        let sends = original == (origin == Origin::Started);
-        let mut fields = if sends {
-            vec![Field::InputPort, source, destination]
-        } else {
-            vec![Field::OutputPort, destination, source]
-        };
-        match self {
-            Self::Echo { ip6: false } => fields.push(Field::IcmpId),
-            Self::Echo { ip6: true } => fields.push(Field::Icmp6Id),
-            Self::Ports { .. } if sends => fields.extend([Field::SourcePort, Field::DestinationPort]),
-            Self::Ports { .. } => fields.extend([Field::DestinationPort, Field::SourcePort]),
-        }
-        fields
-    }
-
-    /// The conditions for a packet of this kind; of an echo, the request or the reply.
-    fn guards(self, request: bool) -> Vec<Expr> {
-        let network = if self.ip6() { Datum::IP6 } else { Datum::IP4 };
-        let mut guards = vec![Expr::is(Field::NetworkProtocol, network)];
-        guards.extend(match self {
-            Self::Echo { ip6: false } => vec![
-                Expr::is(Field::TransportProtocol, Datum::ICMP),
-                Expr::is(Field::IcmpType, Datum::Byte(if request { 8 } else { 0 })),
-            ],
-            Self::Echo { ip6: true } => vec![
-                Expr::is(Field::TransportProtocol, Datum::ICMP6),
-                Expr::is(Field::Icmp6Type, Datum::Byte(if request { 128 } else { 129 })),
-            ],
-            Self::Ports { protocol, .. } => {
-                vec![Expr::is(Field::TransportProtocol, Datum::Protocol(protocol.number()))]
-            }
-        });
-        guards
-    }
-
-    /// Rules that record an allowed packet of the original direction and accept it. Where the set is full, the packet
-    /// goes on to the accepting rule at the chain's end: its replies may be lost, it is not.
-    fn record(self, origin: Origin) -> Vec<Rule> {
-        let fields = self.fields(origin, true);
-        let update = |timeout| Expr::Update { fields: fields.clone(), set: self.set(origin), timeout };
-        let with = |conditions: Vec<Expr>, timeout| {
-            let mut exprs = self.guards(true);
-            exprs.extend(conditions);
-            exprs.push(update(timeout));
-            accept(exprs)
-        };
-        let Self::Ports { protocol: Protocol::Tcp, .. } = self else {
-            return vec![with(Vec::new(), self.timeout())];
-        };
-        // Only a SYN begins a TCP flow; later packets renew it when it is there. A reply can thus never be taken for
-        // the beginning of a flow the other way round.
-        let known = || Expr::within(fields.clone(), self.set(origin));
-        let flags = |mask, negated, value| Expr::Compare {
-            field: Field::TcpFlags,
-            mask: Some(mask),
-            negated,
-            value: Datum::Byte(value),
-        };
-        vec![
-            with(vec![flags(TCP_SYN | TCP_ACK, false, TCP_SYN)], TCP_OPENING),
-            with(vec![flags(TCP_FIN_RST, true, 0), known()], TCP_OPENING),
-            with(vec![known()], TCP_ESTABLISHED),
-        ]
-    }
-
-    /// The rule that accepts replies.
-    fn reply(self, origin: Origin) -> Rule {
-        let mut exprs = self.guards(false);
-        if let Self::Ports { protocol: Protocol::Tcp, .. } = self {
-            // A SYN begins a flow of its own and must be judged.
-            exprs.push(Expr::Compare {
-                field: Field::TcpFlags,
-                mask: Some(TCP_SYN | TCP_ACK),
-                negated: true,
-                value: Datum::Byte(TCP_SYN),
-            });
-        }
-        exprs.push(Expr::within(self.fields(origin, false), self.set(origin)));
-        accept(exprs)
-    }
-}
-
-fn chain(base: Option<BaseChain>, rules: Vec<Rule>) -> Chain {
+/// A chain without a comment.
+pub(crate) fn chain(base: Option<BaseChain>, rules: Vec<Rule>) -> Chain {
     Chain { spec: ChainSpec { base, comment: String::new() }, rules }
 }
 

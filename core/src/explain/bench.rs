@@ -12,9 +12,9 @@ use super::conversation::{Conversation, Side};
 use super::ends::{End, PairError};
 use crate::compile::{Ownership, compile, locals};
 use crate::config::Config;
-use crate::eval::{Decision, Flows, Passage, evaluate};
+use crate::eval::{Decision, Flows, Passage, PortBridge, evaluate};
 use crate::frame::FrameSpec;
-use crate::model::{BridgePort, Direction, Kind, Object, Pod};
+use crate::model::{BridgePort, Direction, Kind, Object, Pod, PortKind};
 use crate::ruleset::{Hook, Ruleset};
 use crate::world::World;
 
@@ -54,7 +54,7 @@ impl Bench {
             world.upsert(Object::Pod(Pod { node, ..pod }));
         }
         let mut ports = BTreeMap::new();
-        let mut all = Vec::new();
+        let mut all = Vec::from([uplink()]);
         for (index, (end, mut port)) in (FIRST..).zip(ports_of(&world)) {
             port.index = index;
             ports.insert(end, index);
@@ -86,13 +86,16 @@ impl Bench {
     /// Whether the ruleset of the end's node lets `frame` pass at the end, in `direction`.
     pub fn passes(&mut self, end: &End, direction: Direction, frame: &FrameSpec) -> bool {
         let port = self.ports.get(end).copied().unwrap_or(NOBODY);
+        let name = self.world.port(port).map(|port| port.bridge.clone());
         let Some(node) = self.node(end) else { return true };
         let bytes = frame.bytes();
         let (hook, input, output) = match direction {
             Direction::Egress => (Hook::Prerouting, port, None),
             Direction::Ingress => (Hook::Forward, NOBODY, Some(port)),
         };
-        let passage = Passage { hook, input: Some(input), output, frame: &bytes };
+        // No rule asks for the VLAN of the port: without connections, zones make no difference.
+        let bridge = name.as_ref().map(|name| PortBridge { name, vlan: 1 });
+        let passage = Passage { hook, input: Some(input), output, bridge, frame: &bytes };
         evaluate(&node.ruleset, &mut Flows::default(), &passage) == Decision::Accept
     }
 
@@ -119,24 +122,39 @@ impl Bench {
         let Self { world, config, ports, nodes } = self;
         let node = nodes.entry(name).or_insert_with_key(|name| {
             let config = Config { node: name.clone(), ..config.clone() };
-            Node { ruleset: compile(world, &config), shadowed: shadowed(world, name, ports) }
+            Node { ruleset: compile(world, &config), shadowed: shadowed(world, &config, ports) }
         });
         Some(node)
     }
 }
 
-/// A port for each attachment that a port can be found for. The indexes are still to be given.
+/// The port that is nobody's.
+fn uplink() -> BridgePort {
+    BridgePort {
+        index: NOBODY,
+        name: "".into(),
+        bridge: "".into(),
+        far_mac: None,
+        far_name: None,
+        kind: PortKind::Uplink,
+        stations: BTreeSet::new(),
+    }
+}
+
+/// A port for each attachment that can have one; that of an attachment without a MAC has no owner. The indexes are still
+/// to be given.
 fn ports_of(world: &World) -> Vec<(End, BridgePort)> {
     let mut ports = Vec::new();
     for pod in world.pods() {
         for (attachment, entry) in pod.attachments.iter().enumerate() {
-            let (Some(bridge), Some(mac)) = (world.bridge(&entry.network), entry.mac) else { continue };
+            let Some(bridge) = world.bridge(&entry.network) else { continue };
             let port = BridgePort {
                 index: 0,
                 name: "".into(),
                 bridge: bridge.bridge.clone(),
-                far_mac: Some(mac),
+                far_mac: entry.mac,
                 far_name: Some(entry.interface.clone()),
+                kind: PortKind::Veth,
                 stations: BTreeSet::new(),
             };
             ports.push((End { pod: pod.id.clone(), attachment }, port));
@@ -145,19 +163,24 @@ fn ports_of(world: &World) -> Vec<(End, BridgePort)> {
     ports
 }
 
-/// The attachments of `node` whose ports are taken for another's.
-fn shadowed(world: &World, node: &str, ports: &BTreeMap<End, u32>) -> BTreeSet<End> {
+/// The attachments of the configured node whose ports are taken for another's.
+fn shadowed(world: &World, config: &Config, ports: &BTreeMap<End, u32>) -> BTreeSet<End> {
     let mut ownership = Ownership::default();
     let mut ids = Vec::new();
-    for local in world.pods().flat_map(|pod| locals(world, node, pod)) {
+    for local in world.pods().flat_map(|pod| locals(world, config, pod)) {
         ownership.add_attachment(&local);
         let index = local.pod.attachments.iter().position(|entry| core::ptr::eq(entry, local.attachment));
         let end = index.map(|attachment| End { pod: local.pod.id.clone(), attachment });
         ids.extend(end.map(|end| (end, local.id)));
     }
+    for port in world.ports() {
+        ownership.add_port(port, world.far_macs(port.index));
+    }
+    let all = world.ports().map(|port| port.index).collect();
+    let owners = ownership.owners(world, &all);
     let is_shadowed = |(end, id): &(End, _)| {
-        let port = ports.get(end).and_then(|index| world.port(*index));
-        port.is_some_and(|port| ownership.owner(port).is_some_and(|owner| owner != id))
+        let owner = ports.get(end).and_then(|index| owners.get(index));
+        owner.is_some_and(|owner| *owner != id)
     };
     ids.into_iter().filter(is_shadowed).map(|(end, _)| end).collect()
 }

@@ -4,12 +4,14 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::guard::breach;
 use super::neighbours::Meeting;
 use super::view::View;
 use super::{
     End, Exempt, Identity, NotMeant, PassedOver, PeerFit, PeerTrace, PolicyTrace, PortFit, PortTrace,
     RuleTrace, Standing, Trace, Unenforced,
 };
+use crate::compile::quarantined_bridges;
 use crate::config::Config;
 use crate::frame::FrameSpec;
 use crate::model::{
@@ -29,7 +31,8 @@ pub fn trace(
     let (pod, attachment) = end.find(world)?;
     let mut trace = Trace { direction, standing: Standing::Free, passed_over: Vec::new() };
     if let Some(reason) = unenforced(world, attachment) {
-        trace.standing = Standing::Unenforced(reason);
+        let quarantined = reason == Unenforced::NoMac && is_quarantined(world, config, attachment);
+        trace.standing = if quarantined { Standing::Quarantined } else { Standing::Unenforced(reason) };
         return Some(trace);
     }
     let mut selecting = Vec::new();
@@ -66,7 +69,18 @@ pub fn trace(
     let silent = selecting.iter().filter(silent);
     trace.passed_over.extend(silent.map(|policy| (policy.id.clone(), PassedOver::OtherDirection)));
     trace.passed_over.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if let Some(bridge) = world.bridge(&attachment.network).filter(|_| direction == Direction::Egress)
+        && let Some(breach) = breach(attachment, bridge, config, frame)
+    {
+        trace.standing = Standing::Guarded(breach);
+    }
     Some(trace)
+}
+
+/// Whether an attachment whose port cannot be found is on a bridge whose unknown ports pass nothing.
+fn is_quarantined(world: &World, config: &Config, attachment: &Attachment) -> bool {
+    let bridge = world.bridge(&attachment.network).filter(|_| config.quarantine);
+    bridge.is_some_and(|bridge| quarantined_bridges(world).contains(&bridge.bridge))
 }
 
 /// Why nothing is enforced at an attachment, if so.

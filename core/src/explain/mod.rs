@@ -11,6 +11,7 @@ mod bench;
 mod conversation;
 mod ends;
 mod exempt;
+mod guard;
 mod judge;
 mod neighbours;
 mod places;
@@ -31,6 +32,7 @@ pub use bench::Bench;
 pub use conversation::{Conversation, Question, Service, ServiceError, Side, between, conversations};
 pub use ends::{End, EndSpec, EndSpecError, PairError, ends_on};
 pub use exempt::Exempt;
+pub use guard::Breach;
 pub use judge::trace;
 pub use places::Places;
 
@@ -50,6 +52,7 @@ impl Trace {
     pub fn passes(&self) -> bool {
         match &self.standing {
             Standing::Free | Standing::Unenforced(_) => true,
+            Standing::Guarded(_) | Standing::Quarantined => false,
             Standing::Isolated { exempt, policies } => {
                 exempt.is_some() || policies.iter().any(PolicyTrace::allows)
             }
@@ -62,6 +65,8 @@ impl Trace {
 pub enum Standing {
     /// No policy isolates it: everything passes.
     Free,
+    /// The guard of its network drops the frame, whatever the policies say.
+    Guarded(Breach),
     /// Only what some policy allows passes.
     Isolated {
         /// Why the frame passes whatever the policies say, if it does.
@@ -70,6 +75,8 @@ pub enum Standing {
         /// direction may admit, also those that isolate it in the other one; a policy for both comes up twice.
         policies: Vec<PolicyTrace>,
     },
+    /// Nothing passes: nobody can be known to own its port, and such ports are under quarantine on its bridge.
+    Quarantined,
     /// Nothing can be enforced there.
     Unenforced(Unenforced),
 }

@@ -3,28 +3,32 @@
 mod desired;
 mod groups;
 mod labels;
+mod quarantine;
+mod zones;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::compile::{
-    AttachmentId, ChainKey, Enforcement, Local, Ownership, SetUse, egress_mac, egress_port, ingress_mac,
-    ingress_port, locals, managed_ports, policy_chain, ranges_name, ranges_set, skeleton,
+    AttachmentId, ChainKey, Enforcement, Local, Maps, Ownership, SetUse, Zones, bridge_key, closed_bridges,
+    is_open, locals, managed_ports, open_ports, own_key, policy_chain, quarantine, quarantine_chain,
+    ranges_name, ranges_set, skeleton,
 };
 use crate::config::Config;
-use crate::model::{BridgePort, Labels, Mac, NamespacedName, Pod, Policy};
+use crate::model::{BridgePort, Direction, Labels, Mac, NamespacedName, Pod, Policy};
 use crate::ruleset::{Chain, ChainSpec, Datum, Key, comment};
 use crate::world::World;
 
 pub(crate) use desired::Desired;
 use groups::Groups;
 use labels::LabelIndex;
+use quarantine::Quarantine;
 
 /// A local attachment as it is enforced.
 #[derive(Clone, Default, Debug)]
-struct Enforced {
-    enforcement: Enforcement,
+pub(crate) struct Enforced {
+    pub(crate) enforcement: Enforcement,
     mac: Option<Mac>,
     bridge: Arc<str>,
     ports: BTreeSet<u32>,
@@ -40,9 +44,10 @@ struct PolicyChain {
 /// Everything that incremental updates need to know besides the world. All of it follows from the world.
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
-    node: Arc<str>,
+    config: Config,
+    maps: Maps,
     pub(crate) desired: Desired,
-    attachments: BTreeMap<AttachmentId, Enforced>,
+    pub(crate) attachments: BTreeMap<AttachmentId, Enforced>,
     local_pods: BTreeSet<NamespacedName>,
     ownership: Ownership,
     owners: BTreeMap<u32, AttachmentId>,
@@ -52,13 +57,16 @@ pub(crate) struct Index {
     chains: BTreeMap<ChainKey, PolicyChain>,
     sets: BTreeMap<SetUse, usize>,
     groups: Groups,
+    quarantine: Quarantine,
+    zones: Zones,
 }
 
 impl Index {
     /// The index of an empty world.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            node: config.node.clone(),
+            config: config.clone(),
+            maps: Maps::of(config.state),
             desired: Desired { ruleset: skeleton(config), ..Desired::default() },
             attachments: BTreeMap::new(),
             local_pods: BTreeSet::new(),
@@ -69,6 +77,8 @@ impl Index {
             chains: BTreeMap::new(),
             sets: BTreeMap::new(),
             groups: Groups::default(),
+            quarantine: Quarantine::default(),
+            zones: Zones::default(),
         }
     }
 
@@ -79,19 +89,28 @@ impl Index {
 
     /// The bridge that a network stands for has changed.
     pub(crate) fn network_changed(&mut self, world: &World, network: &NamespacedName) {
+        let bridges = self.quarantine.network_changed(world, network);
+        self.open_or_close(world, &bridges);
         let attached = |pod: &Pod| pod.attachments.iter().any(|attachment| attachment.network == *network);
         let pods: Vec<NamespacedName> =
             self.local_pods.iter().filter(|id| world.pod(id).is_some_and(attached)).cloned().collect();
         for pod in pods {
             self.refresh_pod(world, &pod);
         }
+        self.refresh_zones(world);
     }
 
     /// A pod was `old` before.
     pub(crate) fn pod_changed(&mut self, world: &World, id: &NamespacedName, old: Option<&Pod>) {
         let new = world.pod(id);
         self.groups.pod_changed(&mut self.desired, old, new);
-        let local = |pod: &Pod| pod.node.as_deref() == Some(&*self.node) && !pod.attachments.is_empty();
+        // The last pod of a network without a definition takes the network's bridge with it.
+        for attachment in old.iter().chain(&new).flat_map(|pod| &pod.attachments) {
+            let bridges = self.quarantine.network_changed(world, &attachment.network);
+            self.open_or_close(world, &bridges);
+        }
+        let local =
+            |pod: &Pod| pod.node.as_deref() == Some(&*self.config.node) && !pod.attachments.is_empty();
         let was_local = old.is_some_and(local);
         let is_local = new.is_some_and(local);
         if is_local {
@@ -102,11 +121,20 @@ impl Index {
         if was_local || is_local {
             self.refresh_pod(world, id);
         }
+        // What is known of a network may go with the last pod that is attached to it.
+        let mut networks = old.iter().flat_map(|pod| &pod.attachments).map(|attachment| &attachment.network);
+        if networks.any(|network| world.bridge(network).is_none()) {
+            self.refresh_zones(world);
+        }
     }
 
     /// A policy was `old` before.
     pub(crate) fn policy_changed(&mut self, world: &World, id: &NamespacedName, old: Option<&Policy>) {
         let new = world.policy(id);
+        let networks =
+            |policy: Option<&Policy>| policy.map_or_else(Vec::new, |policy| policy.networks.clone());
+        let bridges = self.quarantine.policy_changed(world, &networks(old), &networks(new));
+        self.open_or_close(world, &bridges);
         let index = self.policies.entry(id.namespace.clone()).or_default();
         if let Some(policy) = old {
             index.remove(&policy.selector, id);
@@ -133,25 +161,61 @@ impl Index {
         }
     }
 
-    /// A bridge port was `old` before.
-    pub(crate) fn port_changed(&mut self, world: &World, index: u32, old: Option<&BridgePort>) {
+    /// A bridge port was `old` before; it shares stations with the ports `near`, or did.
+    pub(crate) fn port_changed(
+        &mut self,
+        world: &World,
+        index: u32,
+        old: Option<&BridgePort>,
+        near: &BTreeSet<u32>,
+    ) {
         let new = world.port(index);
-        let mut ports = BTreeSet::from([index]);
-        for port in [old, new].into_iter().flatten() {
-            for mac in port.stations.iter().chain(&port.far_mac) {
-                ports.extend(self.ownership.ports_with(*mac));
-            }
-        }
+        self.open_port(index, new);
+        let mut macs: BTreeSet<Mac> = self.ownership.far_ends(index).collect();
         if let Some(port) = old {
             self.ownership.remove_port(port);
         }
         if let Some(port) = new {
-            self.ownership.add_port(port);
-            for mac in port.stations.iter().chain(&port.far_mac) {
-                ports.extend(self.ownership.ports_with(*mac));
-            }
+            self.ownership.add_port(port, world.far_macs(index));
+            macs.extend(self.ownership.far_ends(index));
         }
-        self.reassign(world, ports);
+        let of_far_ends = macs.into_iter().flat_map(|mac| self.ownership.ports_with(world, mac));
+        self.reassign(world, of_far_ends.chain(near.iter().copied()).chain([index]).collect());
+    }
+
+    /// Brings quarantine into force, or lifts it, on bridges where that has changed.
+    fn open_or_close(&mut self, world: &World, bridges: &BTreeSet<Arc<str>>) {
+        if bridges.is_empty() || !self.config.quarantine {
+            return;
+        }
+        for direction in Direction::ALL {
+            let chain = quarantine(direction, &self.config, self.quarantine.is_active());
+            self.desired.put_chain(quarantine_chain(direction), chain);
+        }
+        if self.config.bridge_names.are_known() {
+            for bridge in bridges {
+                if self.quarantine.covers(bridge) {
+                    self.desired.put_element(&closed_bridges(), bridge_key(bridge), None);
+                } else {
+                    self.desired.remove_element(&closed_bridges(), bridge_key(bridge));
+                }
+            }
+            return;
+        }
+        for port in world.ports().filter(|port| bridges.contains(&port.bridge)) {
+            self.open_port(port.index, Some(port));
+        }
+    }
+
+    /// Lists a port among those that quarantine leaves alone, or takes it off the list; `None` for a port that is gone.
+    fn open_port(&mut self, index: u32, port: Option<&BridgePort>) {
+        let open = |port: &BridgePort| is_open(port, &self.config, self.quarantine.covers(&port.bridge));
+        let key = Key::One(Datum::Index(index));
+        if self.config.quarantine && port.is_some_and(open) {
+            self.desired.put_element(&open_ports(), key, None);
+        } else {
+            self.desired.remove_element(&open_ports(), key);
+        }
     }
 
     /// Brings the attachments of one pod up to date.
@@ -165,7 +229,7 @@ impl Index {
         let known = self.attachments.range(first..).take_while(|(attachment, _)| attachment.pod == *id);
         let mut gone: BTreeSet<AttachmentId> = known.map(|(attachment, _)| attachment.clone()).collect();
         if let Some(pod) = world.pod(id) {
-            for local in locals(world, &self.node, pod) {
+            for local in locals(world, &self.config, pod) {
                 gone.remove(&local.id);
                 self.set_attachment(world, &local);
             }
@@ -194,10 +258,11 @@ impl Index {
         enforced.bridge = local.bridge.bridge.clone();
         let before = core::mem::replace(&mut enforced.enforcement, enforcement.clone());
         self.replace(world, &before, &enforcement);
+        self.disown(&local.id, &before, &enforcement);
         if moved {
             self.ownership.add_attachment(local);
             if let Some(mac) = local.attachment.mac {
-                self.reassign(world, self.ownership.ports_with(mac));
+                self.reassign(world, self.ownership.ports_with(world, mac));
             }
         }
         self.dispatch_attachment(&local.id);
@@ -210,18 +275,39 @@ impl Index {
         }
     }
 
+    /// Takes from an attachment's ports what they may no longer send with.
+    fn disown(&mut self, id: &AttachmentId, old: &Enforcement, new: &Enforcement) {
+        let Some(Enforced { ports, .. }) = self.attachments.get(id) else { return };
+        for (set, value) in old.own.difference(&new.own) {
+            for index in ports {
+                self.desired.remove_element(set, own_key(*index, *value));
+            }
+        }
+    }
+
     /// Takes an attachment off its ports and its MAC; its chains stay.
     fn detach(&mut self, world: &World, id: &AttachmentId) {
-        let Some(mac) = self.attachments.get_mut(id).and_then(|enforced| enforced.mac.take()) else { return };
+        let Some(enforced) = self.attachments.get_mut(id) else { return };
+        let Some(mac) = enforced.mac.take() else { return };
+        // What the world remembers of a MAC goes with the last pod that has it: the ports are only known here.
+        let mut ports = enforced.ports.clone();
         self.ownership.remove_attachment(id, Some(mac));
         self.unpend(mac, id);
-        self.reassign(world, self.ownership.ports_with(mac));
+        ports.extend(self.ownership.ports_with(world, mac));
+        self.reassign(world, ports);
     }
 
     /// Works out anew who owns `ports`.
     fn reassign(&mut self, world: &World, ports: BTreeSet<u32>) {
+        let ports = Ownership::contenders(world, ports);
+        let mut owners: BTreeMap<u32, AttachmentId> = self
+            .ownership
+            .owners(world, &ports)
+            .into_iter()
+            .map(|(index, owner)| (index, owner.clone()))
+            .collect();
         for index in ports {
-            let owner = world.port(index).and_then(|port| self.ownership.owner(port)).cloned();
+            let owner = owners.remove(&index);
             let before = match &owner {
                 Some(owner) => self.owners.insert(index, owner.clone()),
                 None => self.owners.remove(&index),
@@ -233,8 +319,13 @@ impl Index {
                 if let Some(enforced) = self.attachments.get_mut(&id) {
                     enforced.ports.remove(&index);
                 }
-                for set in [egress_port(), ingress_port(), managed_ports()] {
-                    self.desired.remove_element(&set, Key::One(Datum::Index(index)));
+                for set in self.maps.ports.iter().chain([&managed_ports()]) {
+                    self.desired.remove_element(set, Key::One(Datum::Index(index)));
+                }
+                if let Some(enforcement) = self.attachments.get(&id).map(|enforced| &enforced.enforcement) {
+                    for (set, value) in &enforcement.own {
+                        self.desired.remove_element(set, own_key(index, *value));
+                    }
                 }
                 self.dispatch_attachment(&id);
             }
@@ -255,8 +346,11 @@ impl Index {
         for index in ports {
             let key = Key::One(Datum::Index(*index));
             self.desired.put_element(&managed_ports(), key.clone(), None);
-            for (map, verdict) in [egress_port(), ingress_port()].iter().zip(&enforcement.verdicts) {
-                self.desired.put_element(map, key.clone(), Some(verdict.clone()));
+            for (map, verdict) in self.maps.ports.iter().zip(enforcement.port_verdicts()) {
+                self.desired.put_element(map, key.clone(), Some(verdict));
+            }
+            for (set, value) in &enforcement.own {
+                self.desired.put_element(set, own_key(*index, *value), None);
             }
         }
         if let Some(mac) = mac {
@@ -286,7 +380,7 @@ impl Index {
         let key = Key::One(Datum::Mac(mac));
         let verdicts =
             first.and_then(|id| self.attachments.get(id)).map(|enforced| &enforced.enforcement.verdicts);
-        for (map, at) in [egress_mac(), ingress_mac()].iter().zip(0..) {
+        for (map, at) in self.maps.macs.iter().zip(0..) {
             match verdicts.and_then(|verdicts| verdicts.get(at)) {
                 Some(verdict) => {
                     self.desired.put_element(map, key.clone(), Some(verdict.clone()));

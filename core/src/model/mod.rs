@@ -19,5 +19,5 @@ pub use policy::{
     Block, Direction, NamespaceScope, Peer, Peers, Policy, PolicyRule, PortMatch, PortNumbers, Ports,
     Problem, Protocol,
 };
-pub use port::BridgePort;
+pub use port::{BridgePort, PortKind};
 pub use selector::{Labels, Operator, Requirement, Selector};

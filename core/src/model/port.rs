@@ -20,6 +20,20 @@ pub struct BridgePort {
     pub far_mac: Option<Mac>,
     /// Interface name of the other end, inside the pod.
     pub far_name: Option<Arc<str>>,
+    /// What kind of device it is.
+    pub kind: PortKind,
     /// MACs that the bridge has learned behind this port (its forwarding database).
     pub stations: BTreeSet<Mac>,
+}
+
+/// What kind of device a bridge port is, as far as it says who can be behind it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum PortKind {
+    /// A device whose frames a program on the node reads and writes, such as a virtual machine's.
+    Tap,
+    /// Anything that leads to a network and not to one pod: a physical device, a bond, a VLAN or tunnel device, and a veth
+    /// whose other end stays on the node.
+    Uplink,
+    /// One end of a pair whose other end is in another network namespace.
+    Veth,
 }

@@ -1,5 +1,6 @@
 //! What a transaction does to a ruleset: the kernel's semantics, references included.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::{Chain, ChainName, Elements, Expr, Key, Op, Rule, Ruleset, Set, SetName};
@@ -39,6 +40,13 @@ pub enum ApplyError {
     SetBusy(SetName),
 }
 
+/// What cannot be deleted.
+#[derive(Default)]
+struct Busy {
+    chains: BTreeSet<ChainName>,
+    sets: BTreeSet<SetName>,
+}
+
 impl Ruleset {
     /// Applies all of `transaction`, or nothing and says why.
     pub fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
@@ -56,10 +64,39 @@ impl Ruleset {
         if transaction.scope == Scope::Replace {
             *self = Self::default();
         }
-        transaction.ops.iter().try_for_each(|op| self.perform(op))
+        // Whether something is in use takes a look at the whole table: once for all deletions that follow each other.
+        let alike = |one: &Op, next: &Op| {
+            matches!((one, next), (Op::DelChain(_), Op::DelChain(_)) | (Op::DelSet(_), Op::DelSet(_)))
+        };
+        for ops in transaction.ops.chunk_by(alike) {
+            let busy = self.busy(ops);
+            ops.iter().try_for_each(|op| self.perform(op, &busy))?;
+        }
+        Ok(())
     }
 
-    fn perform(&mut self, op: &Op) -> Result<(), ApplyError> {
+    /// Of the chains and sets that `ops` delete, those that something leads to or looks up. What they delete leads
+    /// nowhere itself: a chain must be empty, and no rule looks into a set that goes.
+    fn busy(&self, ops: &[Op]) -> Busy {
+        let mut busy = Busy::default();
+        let rules = || self.chains.values().flat_map(|chain| &chain.rules);
+        let chains: BTreeSet<&ChainName> =
+            ops.iter().filter_map(|op| if let Op::DelChain(name) = op { Some(name) } else { None }).collect();
+        if !chains.is_empty() {
+            let from_maps = self.sets.values().flat_map(|set| set.elements.values().flatten());
+            let targets =
+                rules().flat_map(Rule::jumps).chain(from_maps.filter_map(|verdict| verdict.target()));
+            busy.chains.extend(targets.filter(|target| chains.contains(target)).cloned());
+        }
+        let sets: BTreeSet<&SetName> =
+            ops.iter().filter_map(|op| if let Op::DelSet(name) = op { Some(name) } else { None }).collect();
+        if !sets.is_empty() {
+            busy.sets.extend(rules().flat_map(Rule::sets).filter(|set| sets.contains(set)).cloned());
+        }
+        busy
+    }
+
+    fn perform(&mut self, op: &Op, busy: &Busy) -> Result<(), ApplyError> {
         match op {
             Op::AddChain(name, spec) => {
                 let chain = Chain { spec: spec.clone(), rules: Vec::new() };
@@ -76,9 +113,9 @@ impl Ruleset {
                 }
             }
             Op::AddElements(name, elements) => self.add_elements(name, elements),
-            Op::DelChain(name) => self.delete_chain(name),
+            Op::DelChain(name) => self.delete_chain(name, busy),
             Op::DelElements(name, elements) => self.delete_elements(name, elements),
-            Op::DelSet(name) => self.delete_set(name),
+            Op::DelSet(name) => self.delete_set(name, busy),
             Op::SetRules(name, rules) => self.set_rules(name, rules),
         }
     }
@@ -109,21 +146,18 @@ impl Ruleset {
         Ok(())
     }
 
-    fn delete_chain(&mut self, name: &ChainName) -> Result<(), ApplyError> {
+    fn delete_chain(&mut self, name: &ChainName, busy: &Busy) -> Result<(), ApplyError> {
         let chain = self.chains.remove(name).ok_or_else(|| ApplyError::ChainMissing(name.clone()))?;
-        let from_rules = self.chains.values().flat_map(|chain| &chain.rules).flat_map(Rule::jumps);
-        let from_maps = self.sets.values().flat_map(|set| set.elements.values().flatten());
-        let targets = from_rules.chain(from_maps.filter_map(|verdict| verdict.target()));
-        if chain.rules.is_empty() && targets.into_iter().all(|target| target != name) {
+        if chain.rules.is_empty() && !busy.chains.contains(name) {
             Ok(())
         } else {
             Err(ApplyError::ChainBusy(name.clone()))
         }
     }
 
-    fn delete_set(&mut self, name: &SetName) -> Result<(), ApplyError> {
+    fn delete_set(&mut self, name: &SetName, busy: &Busy) -> Result<(), ApplyError> {
         self.sets.remove(name).ok_or_else(|| ApplyError::SetMissing(name.clone()))?;
-        if self.chains.values().flat_map(|chain| &chain.rules).flat_map(Rule::sets).any(|set| set == name) {
+        if busy.sets.contains(name) {
             return Err(ApplyError::SetBusy(name.clone()));
         }
         Ok(())
@@ -164,8 +198,11 @@ impl Rule {
             }
             Expr::Compare { .. }
             | Expr::Counter
+            | Expr::Direction(_)
             | Expr::Foreign(_)
             | Expr::Range { .. }
+            | Expr::SetZone(_)
+            | Expr::State(_)
             | Expr::Verdict(_) => None,
         })
     }

@@ -24,8 +24,8 @@ pub enum Expr {
     Compare {
         /// What is read from the frame.
         field: Field,
-        /// The bits that count; all when `None`. Only for one-byte fields.
-        mask: Option<u8>,
+        /// The bits that count; all when `None`. Only for fields of one or two bytes.
+        mask: Option<u16>,
         /// Whether equality is asked for, or its opposite.
         negated: bool,
         /// What it is compared with.
@@ -33,6 +33,8 @@ pub enum Expr {
     },
     /// Counts packets and bytes.
     Counter,
+    /// Holds when the packet goes this way in its connection; not when it belongs to none (`ct direction`).
+    Direction(Heading),
     /// Looks the fields up in a verdict map and does what the element says; does not hold when there is none.
     Dispatch {
         /// The parts of the key.
@@ -60,6 +62,11 @@ pub enum Expr {
         /// The upper end.
         high: Datum,
     },
+    /// Puts a packet that connection tracking has not seen yet into this zone, where its connection is looked for (`ct
+    /// zone set`). Zone 0 is that of everything else, the IP layer included.
+    SetZone(u16),
+    /// Holds when connection tracking says this about the packet (`ct state`).
+    State(ConnectionState),
     /// Adds the fields to a dynamic set, or renews them there; does not hold when the set is full.
     Update {
         /// The parts of the key.
@@ -71,6 +78,24 @@ pub enum Expr {
     },
     /// Ends the rule.
     Verdict(Verdict),
+}
+
+/// What connection tracking says about a packet (`enum ip_conntrack_info`, `linux/netfilter/nf_conntrack_common.h`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum ConnectionState {
+    /// It belongs to a connection that has been answered, the answer included.
+    Established,
+    /// It is an error message about a packet of a connection, or begins one that another has announced.
+    Related,
+}
+
+/// Which way a packet goes in its connection (`enum ip_conntrack_dir`, `linux/netfilter/nf_conntrack_tuple_common.h`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Heading {
+    /// As its first packet.
+    Original,
+    /// Against its first packet.
+    Reply,
 }
 
 impl Expr {

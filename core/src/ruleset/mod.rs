@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use apply::ApplyError;
 pub use diff::{Dirty, diff, diff_within};
-pub use expr::{Expr, Rule, Verdict};
-pub use field::{Datum, Field, KeyType, Location, MetaKey, PayloadBase};
+pub use expr::{ConnectionState, Expr, Heading, Rule, Verdict};
+pub use field::{Datum, ExtensionHeader, Field, InterfaceName, KeyType, Location, MetaKey, PayloadBase};
 pub use name::{COMMENT_BYTES_MAX, ChainName, NAME_BYTES_MAX, SetName, comment, fingerprint, readable};
 pub use set::{Dynamic, Elements, Key, Set, SetSpec};
 pub use text::TABLE;
@@ -88,11 +88,11 @@ pub enum Op {
     /// Create a set or map, without elements.
     AddSet(SetName, SetSpec),
     /// Add elements that are not there.
-    AddElements(SetName, Elements),
+    AddElements(SetName, #[serde(with = "set::elements_as_list")] Elements),
     /// Delete an empty chain; nothing may refer to it any more.
     DelChain(ChainName),
     /// Delete elements that are there.
-    DelElements(SetName, Elements),
+    DelElements(SetName, #[serde(with = "set::elements_as_list")] Elements),
     /// Delete a set or map with its elements; nothing may refer to it any more.
     DelSet(SetName),
     /// Replace all rules of a chain.

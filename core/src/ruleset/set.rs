@@ -92,18 +92,23 @@ impl Set {
 }
 
 /// JSON objects have texts for keys, so elements are written as a list of pairs.
-mod elements_as_list {
+pub(super) mod elements_as_list {
     use alloc::vec::Vec;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::{Elements, Key, Verdict};
 
-    pub(super) fn serialize<S: Serializer>(elements: &Elements, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(
+        elements: &Elements,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(elements)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Elements, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Elements, D::Error> {
         Ok(Vec::<(Key, Option<Verdict>)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

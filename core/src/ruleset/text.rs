@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Display, Formatter, Write as _};
 
 use super::{
-    BaseChain, Chain, ChainSpec, Datum, Elements, Expr, Field, Hook, Key, KeyType, Op, Rule, Ruleset, Set,
-    SetSpec, Verdict,
+    BaseChain, Chain, ChainSpec, ConnectionState, Datum, Elements, Expr, Field, Heading, Hook, Key, KeyType,
+    Op, Rule, Ruleset, Set, SetSpec, Verdict,
 };
 use crate::output::{Scope, Transaction};
 
@@ -115,8 +115,19 @@ impl SetSpec {
     /// For a key with parts that have no nft type name of their own: the fields that stand for its parts, as in
     /// `typeof iif . ip saddr . ip daddr . icmp id`.
     pub fn typeof_fields(&self) -> Option<Vec<Field>> {
-        let echo = self.key.iter().any(|part| matches!(part, KeyType::IcmpId | KeyType::Icmp6Id));
-        echo.then(|| self.key.iter().filter_map(|part| part.sample_field()).collect())
+        let nameless = self.key.iter().any(|part| {
+            matches!(
+                part,
+                KeyType::FragmentId
+                    | KeyType::IcmpId
+                    | KeyType::Icmp6Id
+                    | KeyType::RawIp4
+                    | KeyType::RawIp6
+                    | KeyType::RawMac
+                    | KeyType::RawShort
+            )
+        });
+        nameless.then(|| self.key.iter().filter_map(|part| part.sample_field()).collect())
     }
 }
 
@@ -127,14 +138,21 @@ impl KeyType {
             Self::ArpOperation => Field::ArpOperation,
             Self::Byte => Field::TcpFlags,
             Self::EtherType => Field::NetworkProtocol,
+            Self::FragmentId => Field::Ip6FragmentId,
             Self::IcmpId => Field::IcmpId,
             Self::Icmp6Id => Field::Icmp6Id,
             Self::Index => Field::InputPort,
+            Self::InterfaceName => Field::InputBridge,
+            Self::Vlan => Field::PortVlan,
             Self::Ip4 => Field::Ip4Source,
             Self::Ip6 => Field::Ip6Source,
             Self::Mac => Field::EtherSource,
             Self::Port => Field::SourcePort,
             Self::Protocol => Field::TransportProtocol,
+            Self::RawIp4 => Field::Error4Destination,
+            Self::RawIp6 => Field::NeighbourTarget,
+            Self::RawMac => Field::NeighbourLinkLayer,
+            Self::RawShort => Field::Error4First,
             Self::Unknown(_) => return None,
         })
     }
@@ -148,13 +166,20 @@ impl Datum {
             (Self::ArpOperation(_), KeyType::ArpOperation)
                 | (Self::Byte(_), KeyType::Byte)
                 | (Self::EtherType(_), KeyType::EtherType)
+                | (Self::FragmentId(_), KeyType::FragmentId)
                 | (Self::IcmpId(_), KeyType::IcmpId | KeyType::Icmp6Id)
                 | (Self::Index(_), KeyType::Index)
+                | (Self::InterfaceName(_), KeyType::InterfaceName)
+                | (Self::Vlan(_), KeyType::Vlan)
                 | (Self::Ip4(_), KeyType::Ip4)
                 | (Self::Ip6(_), KeyType::Ip6)
                 | (Self::Mac(_), KeyType::Mac)
                 | (Self::Port(_), KeyType::Port)
                 | (Self::Protocol(_), KeyType::Protocol)
+                | (Self::RawIp4(_), KeyType::RawIp4)
+                | (Self::RawIp6(_), KeyType::RawIp6)
+                | (Self::RawMac(_), KeyType::RawMac)
+                | (Self::RawShort(_), KeyType::RawShort)
         )
     }
 }
@@ -163,9 +188,18 @@ impl Display for KeyType {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ArpOperation => "arp_op",
-            Self::Byte | Self::IcmpId | Self::Icmp6Id => "integer",
+            Self::Byte
+            | Self::FragmentId
+            | Self::IcmpId
+            | Self::Icmp6Id
+            | Self::RawIp4
+            | Self::RawIp6
+            | Self::RawMac
+            | Self::RawShort
+            | Self::Vlan => "integer",
             Self::EtherType => "ether_type",
             Self::Index => "iface_index",
+            Self::InterfaceName => "ifname",
             Self::Ip4 => "ipv4_addr",
             Self::Ip6 => "ipv6_addr",
             Self::Mac => "ether_addr",
@@ -245,18 +279,32 @@ impl Display for Expr {
                     (false, Some(_)) => "== ",
                     (false, None) => "",
                 };
-                match mask {
-                    Some(mask) => write!(f, "{field} & {mask:#04x} {operator}{value}"),
-                    None => write!(f, "{field} {operator}{value}"),
+                match (mask, value) {
+                    (Some(0x0fff), Datum::RawShort(number)) if *field == Field::VlanTag && !negated => {
+                        write!(f, "vlan id {number}")
+                    }
+                    (Some(Field::IP6_OFFSET_BITS), Datum::RawShort(bytes))
+                        if *field == Field::Ip6FragmentOffset =>
+                    {
+                        let operator = if *negated { "!= " } else { "" };
+                        write!(f, "{field} {operator}{}", bytes >> Field::IP6_OFFSET_BITS.trailing_zeros())
+                    }
+                    (Some(mask), _) => write!(f, "{field} & {mask:#04x} {operator}{value}"),
+                    (None, _) => write!(f, "{field} {operator}{value}"),
                 }
             }
             Self::Counter => f.write_str("counter"),
             Self::Dispatch { fields, map } => write!(f, "{} vmap @{map}", Joined(fields, " . ")),
+            Self::Direction(Heading::Original) => f.write_str("ct direction original"),
+            Self::Direction(Heading::Reply) => f.write_str("ct direction reply"),
             Self::Foreign(what) => write!(f, "# not ours: {what}"),
             Self::Lookup { fields, set, negated } => {
                 write!(f, "{} {}@{set}", Joined(fields, " . "), if *negated { "!= " } else { "" })
             }
             Self::Range { field, low, high } => write!(f, "{field} {low}-{high}"),
+            Self::SetZone(zone) => write!(f, "ct zone set {zone}"),
+            Self::State(ConnectionState::Established) => f.write_str("ct state established"),
+            Self::State(ConnectionState::Related) => f.write_str("ct state related"),
             Self::Update { fields, set, timeout } => {
                 write!(f, "update @{set} {{ {} timeout {}s }}", Joined(fields, " . "), timeout.as_secs())
             }

@@ -180,6 +180,20 @@ fn tampering_while_a_transaction_is_in_flight_is_looked_at_after_it() {
 }
 
 #[test]
+fn tampering_while_the_table_is_read_makes_the_answer_worthless() {
+    let mut compiler = listed();
+    compiler.handle_input(Input::Tampered, at(1));
+    assert_eq!(compiler.poll_output(), None, "the answer is due");
+    compiler.handle_input(Input::Observed(foreign()), at(2));
+    assert_eq!(compiler.poll_output(), Some(Output::Observe), "it may be older than the change");
+    assert_eq!(compiler.poll_output(), None, "nothing is written on its ground");
+    compiler.handle_input(Input::Observed(Ruleset::default()), at(3));
+    let mut table = Ruleset::default();
+    table.apply(&transaction(&mut compiler)).unwrap();
+    assert_eq!(&table, compiler.desired());
+}
+
+#[test]
 fn tampering_while_the_core_waits_anyway_shortens_nothing() {
     let (mut compiler, transaction) = applying();
     compiler.handle_input(refused(transaction.generation, SinkFault::Other), at(0));

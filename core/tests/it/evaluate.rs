@@ -19,7 +19,7 @@ use crate::frames::packet;
 const TCP: Transport = Transport::Tcp { source_port: 40_000, destination_port: 80, flags: 2 };
 
 fn judge(table: &Ruleset, flows: &mut Flows, frame: &[u8]) -> Decision {
-    let passage = Passage { hook: Hook::Forward, input: Some(3), output: Some(4), frame };
+    let passage = Passage { hook: Hook::Forward, input: Some(3), output: Some(4), bridge: None, frame };
     evaluate(table, flows, &passage)
 }
 
@@ -88,7 +88,7 @@ fn arp() -> Vec<u8> {
 
 const PORT_80: Expr = Expr::is(Field::DestinationPort, Datum::Port(80));
 
-fn masked(mask: u8, negated: bool, value: u8) -> Expr {
+fn masked(mask: u16, negated: bool, value: u8) -> Expr {
     Expr::Compare { field: Field::TcpFlags, mask: Some(mask), negated, value: Datum::Byte(value) }
 }
 
@@ -388,7 +388,7 @@ fn a_hook_asks_only_its_own_chains() {
     let table = ruleset([base("in", Hook::Prerouting, 0, true, []), chain("forward", [rule([drop()])])], []);
     let frame = arp();
     let at = |hook| {
-        let passage = Passage { hook, input: Some(3), output: None, frame: &frame };
+        let passage = Passage { hook, input: Some(3), output: None, bridge: None, frame: &frame };
         evaluate(&table, &mut Flows::default(), &passage)
     };
     assert_eq!(at(Hook::Prerouting), Decision::Drop);
@@ -399,11 +399,11 @@ fn a_hook_asks_only_its_own_chains() {
 
 #[test_case(Field::InputPort; "input port of the node's own frame")]
 #[test_case(Field::OutputPort; "output port before the frame is routed")]
-fn a_port_that_the_hook_does_not_know_is_no_port(field: Field) {
-    for expr in [Expr::is(field, Datum::Index(0)), Expr::is_not(field, Datum::Index(0))] {
+fn a_port_that_the_hook_does_not_know_has_the_number_zero(field: Field) {
+    for expr in [Expr::is(field, Datum::Index(0)), Expr::is_not(field, Datum::Index(7))] {
         let table = ruleset([base("forward", Hook::Forward, 0, false, [rule([expr, drop()])])], []);
         let frame = arp();
-        let passage = Passage { hook: Hook::Forward, input: None, output: None, frame: &frame };
-        assert_eq!(evaluate(&table, &mut Flows::default(), &passage), Decision::Accept);
+        let passage = Passage { hook: Hook::Forward, input: None, output: None, bridge: None, frame: &frame };
+        assert_eq!(evaluate(&table, &mut Flows::default(), &passage), Decision::Drop);
     }
 }

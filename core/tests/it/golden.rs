@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use policy_core::model::{
-    Attachment, BridgeNetwork, BridgePort, ContainerPort, Kind, Namespace, NamespacedName, Network,
-    NetworkConfig, Object, ObjectId, Pod, Protocol,
+    Attachment, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, Namespace, NamespacedName, Network,
+    NetworkConfig, Object, ObjectId, Pod, PortKind, Protocol,
 };
 use policy_core::ruleset::{Ruleset, TABLE};
 use policy_core::spec::parse;
@@ -41,6 +41,7 @@ fn port(number: u8) -> Object {
         bridge: "br-data".into(),
         far_mac: Some(mac(number)),
         far_name: Some("net1".into()),
+        kind: PortKind::Veth,
         stations: BTreeSet::new(),
     })
 }
@@ -162,15 +163,29 @@ fn without_addresses() -> Vec<Object> {
     objects
 }
 
+/// The same on a network whose ports are guarded.
+fn guarded() -> Vec<Object> {
+    let mut objects = from_clients();
+    for object in &mut objects {
+        if let Object::Network(Network { config: NetworkConfig::Bridge(bridge), .. }) = object {
+            bridge.guard = Some(Guard::MacIp);
+        }
+    }
+    objects
+}
+
 /// Every golden: its name, and what its text must be.
 fn goldens() -> BTreeMap<&'static str, String> {
     let relabelled = Object::Pod(pod("near", "stranger", 12, &["10.0.0.12", "fd00::12"]));
+    let one_more = pod("more", "client", 14, &["10.0.0.14", "fd00::14"]);
     let gone = Input::Remove(ObjectId::Policy(NamespacedName::new("shop", "from-clients")));
     [
         ("nobody-isolated", table(cluster())),
         ("from-clients", table(from_clients())),
         ("from-clients.then-relabelled", then(from_clients(), [relabelled])),
         ("from-clients.then-deleted", transaction(from_clients(), [gone])),
+        ("guarded", table(guarded())),
+        ("guarded.then-one-more", then(guarded(), [Object::Pod(one_more), port(14)])),
         ("without-addresses", table(without_addresses())),
         ("nobody-isolated.then-blocks", then(cluster(), [policy("blocks", BLOCKS)])),
         ("nobody-isolated.then-named-ports", then(cluster(), [policy("named", NAMED)])),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use policy_core::model::{
     Attachment, Block, BridgeNetwork, BridgePort, Direction, Kind, Labels, Mac, Namespace, NamespacedName,
-    Network, NetworkConfig, Object, ObjectId, Operator, Pod, Policy, Protocol, Requirement, Selector,
+    Network, NetworkConfig, Object, ObjectId, Operator, Pod, Policy, PortKind, Protocol, Requirement,
+    Selector,
 };
 use policy_core::ruleset::{COMMENT_BYTES_MAX, comment, fingerprint, readable};
 use policy_core::{Compiler, Config, Generation, Input, Time};
@@ -84,6 +85,7 @@ fn objects() -> [(Object, Kind, &'static str); 5] {
         bridge: "br0".into(),
         far_mac: None,
         far_name: None,
+        kind: PortKind::Veth,
         stations: [].into(),
     };
     [

@@ -1,6 +1,6 @@
 //! What people are told about policies: everything that cannot be enforced, once, and not more than they can read.
 
-use policy_core::model::{BridgeNetwork, NamespacedName, Network, NetworkConfig, Object, ObjectId};
+use policy_core::model::{BridgeNetwork, Kind, NamespacedName, Network, NetworkConfig, Object, ObjectId};
 use policy_core::spec::{PROBLEMS_MAX, parse};
 use policy_core::{Compiler, Config, Input, Output, Time};
 use test_case::test_case;
@@ -17,6 +17,19 @@ fn network(config: NetworkConfig) -> Input {
 
 fn bridge() -> NetworkConfig {
     NetworkConfig::Bridge(BridgeNetwork { bridge: "br0".into(), vlan: None, dhcp: false, guard: None })
+}
+
+/// A core that has heard of every network: there is none.
+fn knowing_all_networks() -> Compiler {
+    let mut compiler = Compiler::new(&Config::new("here"));
+    compiler.handle_input(listed(vec![]), Time::default());
+    while compiler.poll_output().is_some() {}
+    compiler
+}
+
+/// Every network there is.
+fn listed(objects: Vec<Object>) -> Input {
+    Input::Relist { kind: Kind::Network, objects }
 }
 
 /// The problems that an event makes the core report, if it reports anything.
@@ -37,7 +50,7 @@ const AT: &str = "metadata.annotations[k8s.v1.cni.cncf.io/policy-for]: ";
 
 #[test]
 fn each_change_is_reported_once() {
-    let mut compiler = Compiler::new(&Config::new("here"));
+    let mut compiler = knowing_all_networks();
     let mut reported = |input| reported(&mut compiler, input);
     let missing = vec![format!("{AT}network shop/data does not exist")];
     assert_eq!(reported(policy("data")), Some(missing.clone()));
@@ -58,8 +71,18 @@ fn each_change_is_reported_once() {
 }
 
 #[test]
-fn a_network_that_cannot_be_read_says_why() {
+fn a_network_is_not_missed_before_all_of_them_are_known() {
     let mut compiler = Compiler::new(&Config::new("here"));
+    assert_eq!(reported(&mut compiler, policy("data, other")), None, "the list is still to come");
+    let Input::Upsert(data) = network(bridge()) else { unreachable!("a network is an object") };
+    let missing = vec![format!("{AT}network shop/other does not exist")];
+    assert_eq!(reported(&mut compiler, listed(vec![data.clone()])), Some(missing));
+    assert_eq!(reported(&mut compiler, listed(vec![data])), None, "nothing is new");
+}
+
+#[test]
+fn a_network_that_cannot_be_read_says_why() {
+    let mut compiler = knowing_all_networks();
     let reason = "configuration field type: missing";
     reported(&mut compiler, network(NetworkConfig::Unreadable { reason: reason.into() }));
     let wanted = format!("{AT}network shop/data: its configuration is unreadable: {reason}");
@@ -70,7 +93,7 @@ fn a_network_that_cannot_be_read_says_why() {
 #[test_case(PROBLEMS_MAX + 1, 1; "one more")]
 #[test_case(20_000, 20_000 - PROBLEMS_MAX; "an annotation full of them")]
 fn many_networks_are_reported_briefly(count: usize, more: usize) {
-    let mut compiler = Compiler::new(&Config::new("here"));
+    let mut compiler = knowing_all_networks();
     let networks: Vec<String> = (0..count).map(|at| format!("n{at}")).collect();
     let mut problems = reported(&mut compiler, policy(&networks.join(","))).unwrap();
     if more > 0 {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use policy_core::ruleset::{
-    ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, Key, KeyType, Op, Rule, SetSpec, Verdict,
+    ChainSpec, ConnectionState, Datum, Dynamic, Elements, Expr, Field, Heading, Hook, Key, KeyType, Op, Rule,
+    SetSpec, Verdict,
 };
 use policy_core::{Generation, Scope, Transaction};
 use test_case::test_case;
@@ -23,6 +24,8 @@ use crate::build::{
 #[test_case(Datum::EtherType(0x0042), "0x0042"; "a small ethernet type")]
 #[test_case(Datum::IcmpId(7), "7"; "an identifier")]
 #[test_case(Datum::Index(4_294_967_295), "4294967295"; "the last index")]
+#[test_case(Datum::RawMac(mac(1)), "0x20000000001"; "a mac as a number")]
+#[test_case(Datum::RawIp6("fe80::1".parse().unwrap()), "0xfe800000000000000000000000000001"; "an address as a number")]
 #[test_case(ip4("10.0.0.1"), "10.0.0.1"; "version 4")]
 #[test_case(ip6("2001:DB8:0::1"), "2001:db8::1"; "version 6")]
 #[test_case(Datum::Mac(mac(0xab)), "02:00:00:00:00:ab"; "a mac")]
@@ -47,7 +50,7 @@ fn key_as_nft_reads_it(key: &Key, text: &str) {
     assert_eq!(key.to_string(), text);
 }
 
-fn compare(field: Field, mask: Option<u8>, negated: bool, value: Datum) -> Expr {
+fn compare(field: Field, mask: Option<u16>, negated: bool, value: Datum) -> Expr {
     Expr::Compare { field, mask, negated, value }
 }
 
@@ -73,6 +76,17 @@ const FLOW: [Field; 3] = [Field::Ip4Source, Field::Ip4Destination, Field::IcmpId
 #[test_case(&Expr::is_not(Field::EtherSource, Datum::Mac(mac(1))), "ether saddr != 02:00:00:00:00:01"; "inequality")]
 #[test_case(&compare(Field::TcpFlags, Some(2), false, Datum::Byte(2)), "tcp flags & 0x02 == 2"; "equality of some bits")]
 #[test_case(&compare(Field::TcpFlags, Some(0x17), true, Datum::Byte(2)), "tcp flags & 0x17 != 2"; "inequality of some bits")]
+#[test_case(&compare(Field::VlanTag, Some(0x0fff), false, Datum::RawShort(30)), "vlan id 30"; "a vlan")]
+#[test_case(&compare(Field::VlanTag, Some(0xe000), false, Datum::RawShort(30)), "@ll,112,16 & 0xe000 == 0x1e"; "other bits of a tag")]
+#[test_case(&compare(Field::Ip6FragmentOffset, Some(0xfff8), false, Datum::RawShort(0)), "frag frag-off 0"; "the first fragment")]
+#[test_case(&compare(Field::Ip6FragmentOffset, Some(0xfff8), true, Datum::RawShort(24)), "frag frag-off != 3"; "not the fragment at 24 bytes")]
+#[test_case(&Expr::is(Field::Ip6FragmentId, Datum::FragmentId(7)), "frag id 0x7"; "a datagram in fragments")]
+#[test_case(&Expr::is(Field::EtherType, Datum::VLAN), "ether type 0x8100"; "a tag")]
+#[test_case(&Expr::State(ConnectionState::Established), "ct state established"; "an answered connection")]
+#[test_case(&Expr::State(ConnectionState::Related), "ct state related"; "an error about a connection")]
+#[test_case(&Expr::Direction(Heading::Original), "ct direction original"; "the way of the first packet")]
+#[test_case(&Expr::Direction(Heading::Reply), "ct direction reply"; "the way of the answer")]
+#[test_case(&Expr::SetZone(65_535), "ct zone set 65535"; "a zone")]
 #[test_case(&Expr::Counter, "counter"; "a counter")]
 #[test_case(&dispatch(&[Field::InputPort]), "iif vmap @egress-port"; "a dispatch")]
 #[test_case(&dispatch(&[Field::EtherSource, Field::Ip4Source]), "ether saddr . ip saddr vmap @egress-port"; "a dispatch by two fields")]
@@ -133,6 +147,8 @@ fn sampled(echo: KeyType) -> SetSpec {
 #[test_case(&plain([KeyType::Ip4]), "type ipv4_addr"; "one part")]
 #[test_case(&plain([KeyType::Ip6, KeyType::Protocol, KeyType::Port]), "type ipv6_addr . inet_proto . inet_service"; "three parts")]
 #[test_case(&plain([KeyType::ArpOperation, KeyType::EtherType, KeyType::Byte]), "type arp_op . ether_type . integer"; "numbers")]
+#[test_case(&plain([KeyType::Index, KeyType::RawIp6]), "typeof iif . @th,64,128"; "an address that nft has no name for")]
+#[test_case(&plain([KeyType::RawMac]), "typeof @th,208,48"; "a mac that nft has no name for")]
 #[test_case(&plain([KeyType::Unknown(41)]), "type unknown-41"; "a type of somebody else")]
 #[test_case(&verdict_map(KeyType::Index), "type iface_index : verdict"; "a map")]
 #[test_case(&interval(KeyType::Mac), "type ether_addr\n\t\tflags interval"; "ranges")]

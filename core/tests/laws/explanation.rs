@@ -6,20 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::agreement::{frame, random_bytes, world};
+use crate::agreement::{random_bytes, world};
+use crate::frames::frame;
 use crate::source::Source;
-use crate::worlds;
 use policy_core::explain::{
-    Bench, End, Exempt, Identity, NotMeant, PassedOver, PeerFit, PortFit, Standing, Trace, Unenforced, trace,
+    Bench, Breach, End, Exempt, Identity, NotMeant, PassedOver, PeerFit, PortFit, Standing, Trace,
+    Unenforced, trace,
 };
-use policy_core::model::{Direction, Object};
-use policy_core::{Compiler, Config, Input, Time};
+use policy_core::model::{Direction, Mac, Object};
+use policy_core::{Compiler, Input, Time};
 
 /// Frames tried on each world.
 const FRAMES: usize = 200;
 
 /// Every reason that must come up.
-const REASONS: [&str; 47] = [
+const REASONS: [&str; 55] = [
     "accepted icmp",
     "accepted icmpv6",
     "allowed by a policy",
@@ -35,6 +36,13 @@ const REASONS: [&str; 47] = [
     "excepted",
     "free",
     "free in the other direction",
+    "guard: address",
+    "guard: arp address",
+    "guard: arp mac",
+    "guard: mac",
+    "guard: neighbour's address",
+    "guard: neighbour's mac",
+    "guard: router advertisement",
     "in block",
     "isolated",
     "listener report",
@@ -56,6 +64,7 @@ const REASONS: [&str; 47] = [
     "pod labels",
     "port fits",
     "ports do not matter",
+    "quarantined",
     "router advertisement",
     "router solicitation",
     "selected by address",
@@ -72,6 +81,16 @@ const REASONS: [&str; 47] = [
 fn standing(trace: &Trace) -> &'static str {
     match &trace.standing {
         Standing::Free => "free",
+        Standing::Guarded(breach) => match breach {
+            Breach::Address(_) => "guard: address",
+            Breach::ArpAddress(_) => "guard: arp address",
+            Breach::ArpMac(_) => "guard: arp mac",
+            Breach::Mac(_) => "guard: mac",
+            Breach::NeighbourMac => "guard: neighbour's mac",
+            Breach::NeighbourTarget(_) => "guard: neighbour's address",
+            Breach::RouterAdvertisement => "guard: router advertisement",
+        },
+        Standing::Quarantined => "quarantined",
         Standing::Isolated { exempt: None, .. } => "isolated",
         Standing::Isolated { exempt: Some(exempt), .. } => match exempt {
             Exempt::AcceptedIcmp => "accepted icmp",
@@ -158,6 +177,17 @@ fn reasons(trace: &Trace) -> Vec<&'static str> {
     reasons
 }
 
+/// The MAC of an attachment.
+fn mac_of(objects: &[Object], end: &End) -> Option<Mac> {
+    let pod = objects.iter().find_map(|object| match object {
+        Object::Pod(pod) if pod.id == end.pod => Some(pod),
+        Object::Namespace(_) | Object::Network(_) | Object::Pod(_) | Object::Policy(_) | Object::Port(_) => {
+            None
+        }
+    })?;
+    pod.attachments.get(end.attachment)?.mac
+}
+
 /// Every attachment of the world.
 fn ends(objects: &[Object]) -> Vec<End> {
     let pods =
@@ -178,9 +208,7 @@ fn every_explanation_agrees_with_the_compiled_ruleset() {
     for seed in first..first + worlds {
         let bytes = random_bytes(seed, 6000);
         let mut source = Source::new(&bytes);
-        let mut config = Config::new(worlds::NODE);
-        config.accept_icmp = source.chance(1, 8);
-        config.accept_icmp6 = source.chance(1, 8);
+        let config = crate::config(&mut source);
         let objects = world(&mut source, &config);
         let ends = ends(&objects);
         if ends.is_empty() {
@@ -193,7 +221,9 @@ fn every_explanation_agrees_with_the_compiled_ruleset() {
         let mut bench = Bench::new(compiler.world(), &config);
         for number in 0..FRAMES {
             let spec = frame(&mut source, &objects);
-            let end = source.pick(&ends);
+            let sends = |end: &&End| mac_of(&objects, end) == Some(spec.source);
+            let sender = ends.iter().find(sends).filter(|_| source.chance(1, 2));
+            let end = sender.unwrap_or_else(|| source.pick(&ends));
             let direction = *source.pick(&Direction::ALL);
             // Whose policies judge there is the node's to choose, and `Bench::is_shadowed` says so.
             if bench.is_shadowed(end) {

@@ -97,7 +97,7 @@ impl<'a> Oracle<'a> {
             .filter_map(|object| if let Object::Port(port) = object { Some(port) } else { None })
     }
 
-    fn bridge(&self, attachment: &Attachment) -> Option<&'a BridgeNetwork> {
+    pub(crate) fn bridge(&self, attachment: &Attachment) -> Option<&'a BridgeNetwork> {
         self.objects.iter().find_map(|object| match object {
             Object::Network(network) if network.id == attachment.network => match &network.config {
                 NetworkConfig::Bridge(bridge) => Some(bridge),
@@ -118,8 +118,9 @@ impl<'a> Oracle<'a> {
         all.filter_map(|(pod, attachment)| Some((pod, attachment, self.bridge(attachment)?)))
     }
 
-    /// The attachments that a port may belong to: by its far end, else by what the bridge has learned there.
-    fn owners(&self, port: &BridgePort) -> Vec<(&'a Pod, &'a Attachment)> {
+    /// The attachments that a port may belong to: by its far end, else, unless it leads to a network, by what the bridge has
+    /// learned there.
+    pub(crate) fn owners(&self, port: &BridgePort) -> Vec<(&'a Pod, &'a Attachment)> {
         let with = |mac: Mac| {
             let of_mac = self.locals().filter(move |(_, attachment, bridge)| {
                 attachment.mac == Some(mac) && bridge.bridge == port.bridge
@@ -127,7 +128,7 @@ impl<'a> Oracle<'a> {
             of_mac.map(|(pod, attachment, _)| (pod, attachment)).collect::<Vec<_>>()
         };
         let by_far_end = port.far_mac.map(with).unwrap_or_default();
-        if !by_far_end.is_empty() {
+        if !by_far_end.is_empty() || self.leads_to_a_network(port) {
             return by_far_end;
         }
         let anchored =
@@ -151,7 +152,17 @@ impl<'a> Oracle<'a> {
             .filter_map(|(_, attachment, _)| attachment.mac)
             .collect();
         let distinct: BTreeSet<Mac> = waiting.iter().copied().collect();
-        owners.iter().any(|owners| owners.len() > 1) || distinct.len() < waiting.len()
+        owners.iter().any(|owners| owners.len() > 1) || distinct.len() < waiting.len() || self.is_disputed()
+    }
+
+    /// Whether a bridge has learned the MAC of one attachment behind several ports that may belong to it.
+    fn is_disputed(&self) -> bool {
+        let by_station = self
+            .ports()
+            .filter(|port| self.owners(port).iter().any(|(_, attachment)| attachment.mac != port.far_mac));
+        let owned = by_station.flat_map(|port| self.owners(port)).map(|(_, attachment)| attachment);
+        let owned: Vec<*const Attachment> = owned.map(core::ptr::from_ref).collect();
+        owned.iter().collect::<BTreeSet<_>>().len() < owned.len()
     }
 
     /// The attachment whose policies judge what passes `port` with the attachment's end at `mac`.
@@ -171,11 +182,20 @@ impl<'a> Oracle<'a> {
 
     /// Whether a frame may leave the attachment behind `port`.
     pub(crate) fn egress(&self, port: u32, frame: &FrameSpec) -> Judged {
+        if self.is_quarantined(port) {
+            return judged(false, ["quarantine"]);
+        }
+        if let Some(breach) = self.breach(port, frame) {
+            return judged(false, [breach]);
+        }
         self.direction(port, frame.source, &View { direction: Direction::Egress, frame, from_port: None })
     }
 
     /// Whether a frame that came in by `from` may reach the attachment behind `port`.
     pub(crate) fn ingress(&self, from: Option<u32>, port: u32, frame: &FrameSpec) -> Judged {
+        if self.is_quarantined(port) {
+            return judged(false, ["quarantine"]);
+        }
         let view = View { direction: Direction::Ingress, frame, from_port: from };
         self.direction(port, frame.destination, &view)
     }

@@ -10,7 +10,7 @@ use policy_core::eval::{Decision, Flows, Passage, evaluate};
 use policy_core::frame::{FrameSpec, Payload, Transport};
 use policy_core::model::{
     Attachment, BridgeNetwork, BridgePort, Labels, Mac, Namespace, NamespacedName, Network, NetworkConfig,
-    Object, Pod, Policy,
+    Object, Pod, Policy, PortKind,
 };
 use policy_core::ruleset::Hook;
 use policy_core::spec::parse;
@@ -150,6 +150,7 @@ fn pod(number: usize, set: &Map<String, Value>, namespace: &str) -> [Object; 2] 
         bridge: "br0".into(),
         far_mac: Some(mac(number)),
         far_name: Some("net1".into()),
+        kind: PortKind::Veth,
         stations: BTreeSet::new(),
     };
     [Object::Pod(pod), Object::Port(port)]
@@ -172,7 +173,7 @@ fn world() -> Compiler {
         objects.push(namespace(&format!("ns-{at}"), labels(set)));
         objects.extend(pod(11 + at, &Map::new(), &format!("ns-{at}")));
     }
-    let mut compiler = Compiler::new(&crate::config());
+    let mut compiler = Compiler::new(&policy_core::Config::new(crate::worlds::NODE));
     for object in objects {
         compiler.handle_input(Input::Upsert(object), Time::default());
     }
@@ -186,7 +187,7 @@ fn reaches(compiler: &Compiler, from: usize, to: usize) -> bool {
     let payload = Payload::Ip { source: address(from), destination: address(to), transport };
     let frame = FrameSpec { source: mac(from), destination: mac(to), payload }.bytes();
     let (input, output) = (u32::try_from(from).ok(), u32::try_from(to).ok());
-    let passage = Passage { hook: Hook::Forward, input, output, frame: &frame };
+    let passage = Passage { hook: Hook::Forward, input, output, bridge: None, frame: &frame };
     evaluate(compiler.desired(), &mut Flows::default(), &passage) == Decision::Accept
 }
 

@@ -1,13 +1,14 @@
 //! Small random worlds: three namespaces, a few pods, labels, networks and policies, drawn from so few values that they
 //! meet each other all the time.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy_core::model::{
-    Attachment, Block, BridgeNetwork, BridgePort, ContainerPort, Kind, Labels, Mac, Namespace,
+    Attachment, Block, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, Labels, Mac, Namespace,
     NamespaceScope, NamespacedName, Network, NetworkConfig, Object, ObjectId, Operator, Peer, Peers, Pod,
-    Policy, PolicyRule, PortMatch, PortNumbers, Ports, Protocol, Requirement, Selector,
+    Policy, PolicyRule, PortKind, PortMatch, PortNumbers, Ports, Protocol, Requirement, Selector,
 };
 
 use crate::source::Source;
@@ -158,15 +159,19 @@ pub(crate) fn policy(source: &mut Source<'_>) -> Policy {
     }
 }
 
+pub(crate) fn guard(source: &mut Source<'_>) -> Guard {
+    *source.pick(&[Guard::Mac, Guard::MacIp])
+}
+
 pub(crate) fn network(source: &mut Source<'_>) -> Network {
     let config = match source.below(8) {
         0 => NetworkConfig::Other { plugin: "macvlan".into() },
         1 => NetworkConfig::Unreadable { reason: "no plugin".into() },
         _ => NetworkConfig::Bridge(BridgeNetwork {
             bridge: text(source, &BRIDGES),
-            vlan: None,
+            vlan: source.maybe(1, 4, |source| *source.pick(&[1, 30, 40])),
             dhcp: source.chance(1, 3),
-            guard: None,
+            guard: source.maybe(1, 6, guard),
         }),
     };
     Network { id: network_name(source), config }
@@ -181,6 +186,11 @@ pub(crate) fn all_networks(source: &mut Source<'_>) -> Vec<Network> {
     NETWORKS.iter().map(|name| named(name, source)).collect()
 }
 
+/// The name that some port has, or none.
+pub(crate) fn port_name(source: &mut Source<'_>) -> Arc<str> {
+    format!("veth{}", 1 + source.below(6)).into()
+}
+
 pub(crate) fn port(source: &mut Source<'_>) -> BridgePort {
     let index = u32::try_from(1 + source.below(6)).unwrap();
     BridgePort {
@@ -189,6 +199,7 @@ pub(crate) fn port(source: &mut Source<'_>) -> BridgePort {
         bridge: text(source, &BRIDGES),
         far_mac: source.maybe(3, 4, mac),
         far_name: source.maybe(3, 4, |source| text(source, &INTERFACES)),
+        kind: *source.pick(&[PortKind::Veth, PortKind::Veth, PortKind::Tap, PortKind::Uplink]),
         stations: source.several(0, 2, mac).into_iter().collect(),
     }
 }
@@ -219,8 +230,15 @@ pub(crate) fn port_of_a_pod(source: &mut Source<'_>, objects: &[Object], index: 
         bridge,
         far_mac: attachment.mac,
         far_name: Some(attachment.interface.clone()),
+        kind: PortKind::Veth,
         stations: source.several(0, 1, mac).into_iter().collect(),
     })
+}
+
+/// The object, but if it is a port, one behind which its bridge has learned nothing.
+pub(crate) fn without_stations(object: Object) -> Object {
+    let Object::Port(port) = object else { return object };
+    Object::Port(BridgePort { stations: BTreeSet::new(), ..port })
 }
 
 pub(crate) fn object(source: &mut Source<'_>, kind: Kind) -> Object {

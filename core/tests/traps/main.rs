@@ -10,5 +10,6 @@
 
 mod cost;
 mod packets;
+mod stations;
 mod table;
 mod world;

@@ -1,8 +1,9 @@
 //! Traps that frames can show.
 
 use policy_core::frame::{Payload, Transport};
-use policy_core::model::{Mac, Object};
+use policy_core::model::{Mac, Object, ObjectId};
 use policy_core::ruleset::Hook;
+use policy_core::{Config, Input, Time, compile};
 use test_case::test_case;
 
 use crate::world::{
@@ -52,6 +53,26 @@ fn a_changed_mac_or_address_escapes_nothing(source: Mac, address: u8) {
     let sent = frame(source, mac(CLIENT), ip(ip4(address), ip4(CLIENT), TCP_80));
     assert!(!crosses(&table, SERVER, CLIENT, &sent));
     assert!(crosses(&table, STRANGER, CLIENT, &sent), "another port is not under this policy");
+}
+
+/// A pod with the privilege to do so changes the MAC of its interface, which its port's far end then shows.
+#[test_case(mac(77); "to one that nobody has")]
+#[test_case(mac(CLIENT); "to that of a pod that is not isolated")]
+fn a_port_stays_whose_it_was_first(taken: Mac) {
+    let objects: Vec<Object> = cluster().into_iter().chain([policy("isolated", ISOLATED)]).collect();
+    let mut compiler = settled(&objects);
+    let before = compiler.desired().clone();
+    for far_mac in [taken, mac(78), mac(79), mac(80), mac(81), taken] {
+        let changed = Object::Port(port(SERVER, "br0", far_mac));
+        compiler.handle_input(Input::Upsert(changed), Time::default());
+        assert_eq!(*compiler.desired(), before, "{far_mac}");
+        assert_eq!(*compiler.desired(), compile(compiler.world(), &Config::new("here")), "{far_mac}");
+    }
+    // A port that is gone takes what is known of it along.
+    compiler.handle_input(Input::Remove(ObjectId::Port(SERVER.into())), Time::default());
+    let new = Object::Port(port(SERVER, "br0", mac(77)));
+    compiler.handle_input(Input::Upsert(new), Time::default());
+    assert_ne!(*compiler.desired(), before);
 }
 
 #[test]

@@ -18,6 +18,7 @@ const CONVERSATION: &str = "core/tests/it/conversation.rs";
 const COST: &str = "core/tests/traps/cost.rs";
 const HOSTILE: &str = "ci/fuzz/tests/hostile.rs";
 const LAWS: &str = "core/tests/laws/main.rs";
+const INSTALLED: &str = "deploy/agent/tests/offline/installed.rs";
 const PACKETS: &str = "core/tests/traps/packets.rs";
 
 /// What goes wrong elsewhere, and the proofs that it does not here.
@@ -177,6 +178,21 @@ const TRAPS: &[(&str, &[Proof])] = &[
             Scenario("80-agent/restarted"),
         ],
     ),
+    ("the agent is privileged", &[Test(INSTALLED, "agent_is_not_privileged_and_keeps_two_capabilities")]),
+    (
+        "the agent's account may do everything",
+        &[
+            Test(INSTALLED, "account_may_read_what_policies_depend_on_and_write_events"),
+            Test(
+                "deploy/agent/tests/cluster/following.rs",
+                "agent_waits_for_the_crds_and_follows_what_is_written",
+            ),
+        ],
+    ),
+    (
+        "what is installed is for one architecture only, under a tag that moves",
+        &[Test(INSTALLED, "image_is_of_one_version_and_of_no_one_architecture")],
+    ),
 ];
 
 /// The workspace's root.
@@ -203,31 +219,6 @@ fn every_trap_has_a_proof_that_exists() {
                     );
                 }
             }
-        }
-    }
-}
-
-/// The rest of the list is about how the program is installed: privileged, with every right, for one architecture, under a
-/// tag that moves. There is nothing to be installed yet. When there is, this test fails, and its rows belong above.
-#[test]
-fn what_is_installed_gets_its_rows_when_it_is_there() {
-    let mut waiting = vec![root().join("deploy")];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() {
-                if name != "tests" {
-                    waiting.push(path);
-                }
-                continue;
-            }
-            let installs =
-                path.extension().is_some_and(|extension| extension == "yaml") || name.contains("Dockerfile");
-            assert!(
-                !installs,
-                "{name}: add the traps of installation to TRAPS, with tests of what it grants"
-            );
         }
     }
 }

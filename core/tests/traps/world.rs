@@ -7,7 +7,7 @@ use policy_core::eval::{Decision, Flows, Passage, evaluate};
 use policy_core::frame::{FrameSpec, Payload, Transport};
 use policy_core::model::{
     Attachment, BridgeNetwork, BridgePort, Kind, Labels, Mac, Namespace, NamespacedName, Network,
-    NetworkConfig, Object, Pod,
+    NetworkConfig, Object, Pod, PortKind,
 };
 use policy_core::ruleset::{Hook, Ruleset};
 use policy_core::spec::parse;
@@ -65,6 +65,7 @@ pub(crate) fn port(index: u8, bridge: &str, far_mac: Mac) -> BridgePort {
         bridge: bridge.into(),
         far_mac: Some(far_mac),
         far_name: Some("net1".into()),
+        kind: PortKind::Veth,
         stations: BTreeSet::new(),
     }
 }
@@ -133,7 +134,7 @@ pub(crate) const TCP_80: Transport = Transport::Tcp { source_port: 40_000, desti
 /// Whether a frame passes a hook; ports by number, 0 for none.
 pub(crate) fn passes(table: &Ruleset, hook: Hook, from: u8, to: u8, frame: &[u8]) -> bool {
     let port = |number: u8| (number > 0).then_some(u32::from(number));
-    let passage = Passage { hook, input: port(from), output: port(to), frame };
+    let passage = Passage { hook, input: port(from), output: port(to), bridge: None, frame };
     evaluate(table, &mut Flows::default(), &passage) == Decision::Accept
 }
 

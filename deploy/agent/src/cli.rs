@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use driver_kube::Options;
 use policy_core::Config;
-use policy_core::model::NamespacedName;
+use policy_core::model::{Guard, NamespacedName};
 
-use crate::verbs::{check, completions, explain, matrix, render};
+use crate::verbs::{check, cleanup, completions, explain, matrix, probe, render, replay, run};
 
 /// `MultiNetworkPolicy` on Linux bridges: what a policy means, for people and scripts.
 ///
-/// These verbs work offline, from files; nothing is asked of a cluster or a kernel.
+/// `run` is the agent of a node. `probe` and `cleanup` speak with this machine's kernel. All other verbs work offline, from
+/// files; nothing is asked of a cluster or a kernel.
 #[derive(Debug, Parser)]
 #[command(name = "mnp-nft-bridge", version, after_help = EXIT_STATUS, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -26,7 +27,7 @@ pub(crate) struct Cli {
 
 const EXIT_STATUS: &str = "Exit status:
   0  the question is answered
-  1  `check` found problems
+  1  `check` found problems, or `replay` something else than was recorded
   2  there is no answer: wrong arguments, files that cannot be read, pods or networks that are not there";
 
 /// The form of an answer.
@@ -43,14 +44,22 @@ pub(crate) enum Form {
 pub(crate) enum Verb {
     /// List every problem of the policies and networks.
     Check(check::Arguments),
+    /// Remove the table from this machine's kernel: enforcement ends.
+    Cleanup(cleanup::Arguments),
     /// Print the completions of a shell.
     Completions(completions::Arguments),
     /// Say whether one end reaches another, and why.
     Explain(explain::Arguments),
     /// Show who reaches whom on a network.
     Matrix(matrix::Arguments),
+    /// Say what this machine's kernel can do, found out by trying.
+    Probe(probe::Arguments),
     /// Print the ruleset that a node gets, as nft text.
     Render(render::Arguments),
+    /// Do again what an agent's journal tells, and print every transaction.
+    Replay(replay::Arguments),
+    /// Enforce the policies on this node, until a signal ends it.
+    Run(run::Arguments),
 }
 
 /// Where the manifests are, and how they are read.
@@ -80,7 +89,7 @@ impl Source {
 }
 
 /// The agent's settings that change what policies allow.
-#[derive(Clone, Copy, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Let ICMP pass whatever the rules say, as the agent does with this flag.
     #[arg(long)]
@@ -88,12 +97,59 @@ pub(crate) struct Settings {
     /// Let ICMPv6 pass whatever the rules say, as the agent does with this flag.
     #[arg(long)]
     accept_icmpv6: bool,
+    /// The guard of networks whose definition has no annotation mnp-nft-bridge.io/guard: a port of a pod then sends only
+    /// with the pod's own MAC (mac), or also only with its own addresses (mac-ip).
+    #[arg(long, value_name = "GUARD")]
+    guard: Option<GuardChoice>,
+    /// What passes a port that nobody is known to own, on bridges of networks that some policy names. With drop, nothing
+    /// does until its owner is known; uplinks always pass.
+    #[arg(long, value_enum, default_value_t)]
+    unknown_ports: UnknownPorts,
+    /// Bridge ports that lead to a network although they look like a pod's, such as a veth to another namespace: they are
+    /// never treated as unknown.
+    #[arg(long = "uplink", value_name = "PORT", value_delimiter = ',')]
+    uplinks: Vec<Arc<str>>,
+}
+
+/// What passes a port that nobody is known to own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+enum UnknownPorts {
+    /// Everything.
+    #[default]
+    Accept,
+    /// Nothing.
+    Drop,
+}
+
+/// What a guard looks at.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GuardChoice {
+    /// MACs.
+    Mac,
+    /// MACs and addresses, inside ARP and neighbour discovery too.
+    MacIp,
+}
+
+impl From<GuardChoice> for Guard {
+    fn from(choice: GuardChoice) -> Self {
+        match choice {
+            GuardChoice::Mac => Self::Mac,
+            GuardChoice::MacIp => Self::MacIp,
+        }
+    }
 }
 
 impl Settings {
     /// The configuration of the agent of `node`.
-    pub(crate) fn config(self, node: &str) -> Config {
-        Config { accept_icmp: self.accept_icmp, accept_icmp6: self.accept_icmpv6, ..Config::new(node) }
+    pub(crate) fn config(&self, node: &str) -> Config {
+        Config {
+            accept_icmp: self.accept_icmp,
+            accept_icmp6: self.accept_icmpv6,
+            guard: self.guard.map(Guard::from),
+            quarantine: self.unknown_ports == UnknownPorts::Drop,
+            uplinks: self.uplinks.iter().cloned().collect(),
+            ..Config::new(node)
+        }
     }
 }
 

@@ -85,7 +85,11 @@ impl Manifests {
                 manifests.add(&text, "-", &options);
                 continue;
             }
-            for file in files(path)? {
+            let found = files(path)?;
+            if found.is_empty() {
+                return Err(LoadError::NoFiles(path.clone()));
+            }
+            for file in found {
                 let text = fs::read_to_string(&file).map_err(|reason| unreadable(&file, reason))?;
                 manifests.add(&text, &file.display().to_string(), &options);
             }
@@ -178,7 +182,7 @@ impl Manifests {
 }
 
 /// Whether something is of a kind that has nothing to do with policies, and not a slip in one that has.
-fn is_foreign(error: &ManifestError) -> bool {
+pub(crate) fn is_foreign(error: &ManifestError) -> bool {
     let ManifestError::UnknownKind { kind, api_version } = error else { return false };
     let ours = ["MultiNetworkPolicy", "Namespace", "NetworkAttachmentDefinition", "Pod"];
     !ours.contains(&kind.as_str()) && !api_version.starts_with("k8s.cni.cncf.io/")
@@ -186,33 +190,47 @@ fn is_foreign(error: &ManifestError) -> bool {
 
 /// The files of manifests at `path`, sorted. Hidden files, and directories behind links, are left out: a mounted
 /// `ConfigMap` shows each file twice otherwise.
-fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let metadata = fs::metadata(path).map_err(|reason| unreadable(path, reason))?;
     if !metadata.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let (mut found, mut waiting) = (Vec::new(), vec![path.to_owned()]);
-    while let Some(directory) = waiting.pop() {
-        let fail = |reason| unreadable(&directory, reason);
-        for entry in fs::read_dir(&directory).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
+    let mut found = Vec::new();
+    for directory in directories(path)? {
+        for entry in entries(&directory)? {
             let path = entry.path();
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            if entry.file_type().map_err(fail)?.is_dir() {
-                waiting.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|is| ["json", "yaml", "yml"].iter().any(|known| is == *known))
-                && path.is_file()
-            {
+            let known = |is: &_| ["json", "yaml", "yml"].iter().any(|known| *is == **known);
+            if path.extension().is_some_and(known) && path.is_file() {
                 found.push(path);
             }
         }
     }
     found.sort();
-    if found.is_empty() { Err(LoadError::NoFiles(path.to_owned())) } else { Ok(found) }
+    Ok(found)
+}
+
+/// The directory at `path` and those in it, however deep.
+pub(crate) fn directories(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let mut found = vec![path.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        next += 1;
+        for entry in entries(&directory)? {
+            if entry.file_type().map_err(|reason| unreadable(&directory, reason))?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What lies in `directory` and is not hidden.
+fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, LoadError> {
+    let fail = |reason| unreadable(directory, reason);
+    let mut entries: Vec<fs::DirEntry> =
+        fs::read_dir(directory).map_err(fail)?.collect::<Result<_, _>>().map_err(fail)?;
+    entries.retain(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    Ok(entries)
 }
 
 fn unreadable(path: &Path, reason: io::Error) -> LoadError {

@@ -7,8 +7,11 @@
 //! [`Expr::Foreign`]: policy_core::ruleset::Expr::Foreign
 //! [`KeyType::Unknown`]: policy_core::ruleset::KeyType::Unknown
 
+mod counted;
 mod rule;
 mod set;
+
+pub use counted::{Counted, counted};
 
 use alloc::collections::BTreeMap;
 

@@ -7,17 +7,22 @@ use alloc::collections::BTreeMap;
 
 use core::time::Duration;
 
-use policy_core::ruleset::{ChainName, Datum, Expr, Field, KeyType, Location, Rule, Set, SetName, Verdict};
+use policy_core::ruleset::{
+    ChainName, ConnectionState, Datum, Expr, Field, Heading, KeyType, Location, Rule, Set, SetName, Verdict,
+};
 
 use super::set::read_verdict;
 use crate::layout;
 use crate::uapi::{
-    NFT_BITWISE_MASK_XOR, NFT_CMP_EQ, NFT_CMP_GTE, NFT_CMP_LTE, NFT_CMP_NEQ, NFT_DYNSET_OP_UPDATE,
-    NFT_LOOKUP_F_INV, NFT_REG_VERDICT, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN, NFTA_BITWISE_MASK,
-    NFTA_BITWISE_OP, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG,
-    NFTA_DATA_VALUE, NFTA_DYNSET_EXPR, NFTA_DYNSET_EXPRESSIONS, NFTA_DYNSET_FLAGS, NFTA_DYNSET_OP,
-    NFTA_DYNSET_SET_NAME, NFTA_DYNSET_SREG_DATA, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA,
-    NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS,
+    IP_CT_DIR_ORIGINAL, IP_CT_DIR_REPLY, NF_CT_STATE_ESTABLISHED, NF_CT_STATE_RELATED, NFT_BITWISE_MASK_XOR,
+    NFT_CMP_EQ, NFT_CMP_GTE, NFT_CMP_LTE, NFT_CMP_NEQ, NFT_CT_DIRECTION, NFT_CT_STATE, NFT_CT_ZONE,
+    NFT_DYNSET_OP_UPDATE, NFT_EXTHDR_OP_IPV6, NFT_LOOKUP_F_INV, NFT_REG_VERDICT, NFTA_BITWISE_DREG,
+    NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_OP, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA,
+    NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_CT_DIRECTION, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_CT_SREG, NFTA_DATA_VALUE,
+    NFTA_DYNSET_EXPR, NFTA_DYNSET_EXPRESSIONS, NFTA_DYNSET_FLAGS, NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME,
+    NFTA_DYNSET_SREG_DATA, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
+    NFTA_EXTHDR_DREG, NFTA_EXTHDR_FLAGS, NFTA_EXTHDR_LEN, NFTA_EXTHDR_OFFSET, NFTA_EXTHDR_OP,
+    NFTA_EXTHDR_TYPE, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS,
     NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG, NFTA_META_KEY, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
     NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_RULE_EXPRESSIONS, NFTA_RULE_USERDATA,
 };
@@ -27,26 +32,48 @@ use crate::wire::{Attributes, WireError, attributes};
 /// One expression of the kernel.
 #[derive(Debug)]
 enum Raw<'a> {
-    Bitwise { mask: u8 },
-    Cmp { operator: u32, value: &'a [u8] },
+    Bitwise {
+        mask: &'a [u8],
+    },
+    Cmp {
+        operator: u32,
+        value: &'a [u8],
+    },
     Counter,
-    Dynset { set: String, timeout: Duration },
-    Load { word: u32, location: Place },
-    Lookup { set: String, dispatch: bool, negated: bool },
+    /// A number in the first register, which no other expression has loaded.
+    Constant(u16),
+    Dynset {
+        set: String,
+        timeout: Duration,
+    },
+    Load {
+        word: u32,
+        location: Place,
+    },
+    Lookup {
+        set: String,
+        dispatch: bool,
+        negated: bool,
+    },
     Other,
+    /// Puts the packet into the zone that is in the first register.
+    SetZone,
     Verdict(Verdict),
 }
 
 /// A location by the kernel's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
+    Connection { key: u32 },
+    Extension { header: u8, offset: u32, bytes: u32 },
     Meta { key: u32 },
     Payload { base: u32, offset: u32, bytes: u32 },
 }
 
 /// A rule of the dump.
 pub(super) fn read(rule: &Attributes<'_>, sets: &BTreeMap<SetName, Set>) -> Result<Rule, WireError> {
-    let mut reader = Reader { sets, exprs: Vec::new(), pending: Pending::default(), protocol: None };
+    let mut reader =
+        Reader { sets, exprs: Vec::new(), pending: Pending::default(), protocol: None, network: None };
     for expression in attributes(rule.bytes(NFTA_RULE_EXPRESSIONS).unwrap_or_default()) {
         let (_, expression) = expression?;
         let expression = Attributes::read(expression)?;
@@ -65,10 +92,16 @@ fn raw<'a>(name: &str, data: &Attributes<'a>) -> Result<Option<Raw<'a>>, WireErr
         "bitwise" => bitwise(data)?,
         "cmp" => cmp(data)?,
         "counter" => Some(Raw::Counter),
+        "ct" => connection(data),
         "dynset" => dynset(data),
+        "exthdr" => extension(data),
         "immediate" if data.number(NFTA_IMMEDIATE_DREG) == Some(NFT_REG_VERDICT) => {
             let verdict = read_verdict(&data.nested(NFTA_IMMEDIATE_DATA)?)?;
             verdict.filter(|verdict| !verdict.target().is_some_and(bound_to_rule)).map(Raw::Verdict)
+        }
+        "immediate" if starts_key(data.number(NFTA_IMMEDIATE_DREG)) => {
+            let value = data.nested(NFTA_IMMEDIATE_DATA)?.bytes(NFTA_DATA_VALUE);
+            value.and_then(|value| value.try_into().ok()).map(u16::from_ne_bytes).map(Raw::Constant)
         }
         "lookup" => lookup(data),
         "meta" => meta(data),
@@ -92,13 +125,10 @@ fn bitwise<'a>(data: &Attributes<'a>) -> Result<Option<Raw<'a>>, WireError> {
     let xor = data.nested(NFTA_BITWISE_XOR)?.bytes(NFTA_DATA_VALUE);
     let ours = starts_key(data.number(NFTA_BITWISE_SREG))
         && starts_key(data.number(NFTA_BITWISE_DREG))
-        && data.number(NFTA_BITWISE_LEN) == Some(1)
+        && data.number(NFTA_BITWISE_LEN) == mask.and_then(|mask| u32::try_from(mask.len()).ok())
         && data.number(NFTA_BITWISE_OP).unwrap_or(NFT_BITWISE_MASK_XOR) == NFT_BITWISE_MASK_XOR
-        && xor == Some(&[0]);
-    Ok(match mask {
-        Some(&[mask]) if ours => Some(Raw::Bitwise { mask }),
-        _ => None,
-    })
+        && xor.is_some_and(|xor| xor.iter().all(|byte| *byte == 0));
+    Ok(mask.filter(|_| ours).map(|mask| Raw::Bitwise { mask }))
 }
 
 fn cmp<'a>(data: &Attributes<'a>) -> Result<Option<Raw<'a>>, WireError> {
@@ -111,6 +141,22 @@ fn cmp<'a>(data: &Attributes<'a>) -> Result<Option<Raw<'a>>, WireError> {
     })
 }
 
+/// What is known about the packet's connection, or its zone.
+fn connection<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
+    let key = data.number(NFTA_CT_KEY)?;
+    let plain = data.bytes(NFTA_CT_DIRECTION).is_none();
+    match (data.number(NFTA_CT_DREG), data.number(NFTA_CT_SREG)) {
+        (Some(register), None) if plain => {
+            let word = layout::register_word(register)?;
+            Some(Raw::Load { word, location: Place::Connection { key } })
+        }
+        (None, Some(register)) => {
+            (plain && key == NFT_CT_ZONE && starts_key(Some(register))).then_some(Raw::SetZone)
+        }
+        _ => None,
+    }
+}
+
 fn dynset<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
     let plain = starts_key(data.number(NFTA_DYNSET_SREG_KEY))
         && data.number(NFTA_DYNSET_OP) == Some(NFT_DYNSET_OP_UPDATE)
@@ -121,6 +167,17 @@ fn dynset<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
     let timeout = Duration::from_millis(data.long(NFTA_DYNSET_TIMEOUT)?);
     let set = data.text(NFTA_DYNSET_SET_NAME)?;
     plain.then_some(Raw::Dynset { set, timeout })
+}
+
+fn extension<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
+    let word = layout::register_word(data.number(NFTA_EXTHDR_DREG)?)?;
+    let [header] = *data.bytes(NFTA_EXTHDR_TYPE)? else { return None };
+    let offset = data.number(NFTA_EXTHDR_OFFSET)?;
+    let bytes = data.number(NFTA_EXTHDR_LEN)?;
+    // With the flag it would ask whether there is such a header.
+    let plain = data.number(NFTA_EXTHDR_FLAGS).unwrap_or(0) == 0
+        && data.number(NFTA_EXTHDR_OP).unwrap_or(NFT_EXTHDR_OP_IPV6) == NFT_EXTHDR_OP_IPV6;
+    plain.then_some(Raw::Load { word, location: Place::Extension { header, offset, bytes } })
 }
 
 fn lookup<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
@@ -161,7 +218,8 @@ struct Pending {
     places: Vec<Place>,
     /// The first word behind the last load.
     next_word: u32,
-    mask: Option<u8>,
+    mask: Option<Vec<u8>>,
+    constant: Option<u16>,
     /// The lower end of a range.
     low: Option<Datum>,
 }
@@ -172,6 +230,8 @@ struct Reader<'a> {
     pending: Pending,
     /// The transport protocol that the rule has asked for: ICMP and `ICMPv6` have their fields at the same places.
     protocol: Option<Datum>,
+    /// The Ethernet type that the rule has asked for: IPv4 and ARP have fields at the same place.
+    network: Option<Datum>,
 }
 
 impl Reader<'_> {
@@ -180,7 +240,7 @@ impl Reader<'_> {
         let expr = match raw {
             Raw::Load { word, location } => return self.load(name, word, location),
             Raw::Bitwise { mask } if self.pending.places.len() == 1 && self.pending.mask.is_none() => {
-                self.pending.mask = Some(mask);
+                self.pending.mask = Some(mask.to_vec());
                 return;
             }
             Raw::Cmp { operator: NFT_CMP_GTE, value } if self.pending.low.is_none() => {
@@ -193,6 +253,11 @@ impl Reader<'_> {
                 }
             }
             Raw::Cmp { operator, value } => self.comparison(operator, value),
+            Raw::Constant(value) if self.alone() => {
+                self.pending.constant = Some(value);
+                return;
+            }
+            Raw::SetZone if self.pending.places.is_empty() => self.pending.constant.map(Expr::SetZone),
             Raw::Counter => self.alone().then_some(Expr::Counter),
             Raw::Verdict(verdict) => self.alone().then_some(Expr::Verdict(verdict)),
             Raw::Dynset { set, timeout } => {
@@ -209,7 +274,7 @@ impl Reader<'_> {
                     }
                 })
             }
-            Raw::Bitwise { .. } | Raw::Other => None,
+            Raw::Bitwise { .. } | Raw::Constant(_) | Raw::Other | Raw::SetZone => None,
         };
         match expr {
             Some(expr) => self.push(expr),
@@ -220,6 +285,9 @@ impl Reader<'_> {
     fn push(&mut self, expr: Expr) {
         if let Expr::Compare { field: Field::TransportProtocol, mask: None, negated: false, value } = expr {
             self.protocol = Some(value);
+        }
+        if let Expr::Compare { field: Field::NetworkProtocol, mask: None, negated: false, value } = expr {
+            self.network = Some(value);
         }
         self.exprs.push(expr);
         self.pending = Pending::default();
@@ -240,7 +308,8 @@ impl Reader<'_> {
 
     fn load(&mut self, name: &str, word: u32, place: Place) {
         let pending = &self.pending;
-        if word != pending.next_word || pending.mask.is_some() || pending.low.is_some() {
+        let used = pending.mask.is_some() || pending.low.is_some() || pending.constant.is_some();
+        if word != pending.next_word || used {
             // A load that does not continue the key: what was loaded before is used in a way that is not ours.
             self.pending.names.pop();
             self.give_up_pending();
@@ -249,7 +318,13 @@ impl Reader<'_> {
                 return self.give_up_pending();
             }
         }
-        let Some(words) = candidates(place).next().map(layout::words) else {
+        let words = match place {
+            Place::Connection { .. } => Some(1),
+            Place::Extension { .. } | Place::Meta { .. } | Place::Payload { .. } => {
+                candidates(place).next().map(layout::words)
+            }
+        };
+        let Some(words) = words else {
             return self.give_up_pending();
         };
         self.pending.places.push(place);
@@ -264,12 +339,25 @@ impl Reader<'_> {
     }
 
     fn comparison(&self, operator: u32, bytes: &[u8]) -> Option<Expr> {
+        if let [Place::Connection { key }] = *self.pending.places {
+            return connection_expr(key, self.pending.mask.as_deref(), operator, bytes);
+        }
         let (field, value) = self.value(bytes)?;
-        let mask = self.pending.mask;
+        let mask = match self.pending.mask.as_deref() {
+            None => None,
+            Some(&[mask]) if layout::length(field.key_type()) == 1 => Some(mask.into()),
+            Some(&[high, low]) if layout::length(field.key_type()) == 2 => {
+                Some(u16::from_be_bytes([high, low]))
+            }
+            Some(_) => return None,
+        };
+        if mask.is_some() && !layout::is_ordered(field.key_type()) {
+            return None;
+        }
         match (operator, self.pending.low) {
             (NFT_CMP_EQ, None) => Some(Expr::Compare { field, mask, negated: false, value }),
             (NFT_CMP_NEQ, None) => Some(Expr::Compare { field, mask, negated: true, value }),
-            (NFT_CMP_LTE, Some(low)) if !matches!(low, Datum::Index(_)) => {
+            (NFT_CMP_LTE, Some(low)) if mask.is_none() && layout::is_ordered(field.key_type()) => {
                 Some(Expr::Range { field, low, high: value })
             }
             _ => None,
@@ -299,7 +387,32 @@ impl Reader<'_> {
         };
         let version4 = [Field::IcmpId, Field::IcmpType];
         let other_version = if version6 { version4 } else { [Field::Icmp6Id, Field::Icmp6Type] };
-        candidates(place).find(|field| !other_version.contains(field))
+        let of_ip4 = self.network == Some(Datum::IP4);
+        let possible = || {
+            candidates(place)
+                .filter(|field| !(other_version.contains(field) || of_ip4 && *field == Field::ArpOperation))
+        };
+        // A place may have a name and be read as a number, too: the set's type tells which.
+        possible().find(|field| Some(field.key_type()) == wanted).or_else(|| possible().next())
+    }
+}
+
+/// The expression that compares what is known about the packet's connection.
+fn connection_expr(key: u32, mask: Option<&[u8]>, operator: u32, bytes: &[u8]) -> Option<Expr> {
+    match (key, mask, operator, bytes) {
+        (NFT_CT_DIRECTION, None, NFT_CMP_EQ, &[IP_CT_DIR_ORIGINAL]) => {
+            Some(Expr::Direction(Heading::Original))
+        }
+        (NFT_CT_DIRECTION, None, NFT_CMP_EQ, &[IP_CT_DIR_REPLY]) => Some(Expr::Direction(Heading::Reply)),
+        (NFT_CT_STATE, Some(mask), NFT_CMP_NEQ, &[0, 0, 0, 0]) => {
+            let bit = u32::from_ne_bytes(mask.try_into().ok()?);
+            match bit {
+                NF_CT_STATE_ESTABLISHED => Some(Expr::State(ConnectionState::Established)),
+                NF_CT_STATE_RELATED => Some(Expr::State(ConnectionState::Related)),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -310,6 +423,9 @@ fn candidates(place: Place) -> impl Iterator<Item = Field> {
 
 const fn place_of(field: Field) -> Place {
     match field.location() {
+        Location::Extension { header, offset, bytes } => {
+            Place::Extension { header: layout::extension_number(header), offset, bytes }
+        }
         Location::Meta(key) => Place::Meta { key: layout::meta_number(key) },
         Location::Payload { base, offset, bytes } => {
             Place::Payload { base: layout::base_number(base), offset, bytes }

@@ -3,19 +3,22 @@
 //! Registers are taken as nft takes them: every expression loads its fields from the first register on, each field at
 //! the next free 4-byte word.
 
-use policy_core::ruleset::{Datum, Expr, Field, KeyType, Location, SetName, Verdict};
+use policy_core::ruleset::{ConnectionState, Datum, Expr, Field, Heading, Location, SetName, Verdict};
 
 use super::{Unencodable, chain_name, set_name};
 use crate::layout;
 use crate::uapi::{
-    NF_ACCEPT, NF_DROP, NFT_BITWISE_MASK_XOR, NFT_CMP_EQ, NFT_CMP_GTE, NFT_CMP_LTE, NFT_CMP_NEQ,
-    NFT_DYNSET_OP_UPDATE, NFT_GOTO, NFT_JUMP, NFT_LOOKUP_F_INV, NFT_REG_1, NFT_REG_VERDICT, NFT_RETURN,
-    NFTA_BITWISE_DREG, NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_OP, NFTA_BITWISE_SREG,
-    NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
-    NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA,
-    NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG,
-    NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG, NFTA_META_KEY, NFTA_PAYLOAD_BASE,
-    NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
+    IP_CT_DIR_ORIGINAL, IP_CT_DIR_REPLY, NF_ACCEPT, NF_CT_STATE_ESTABLISHED, NF_CT_STATE_RELATED, NF_DROP,
+    NFT_BITWISE_MASK_XOR, NFT_CMP_EQ, NFT_CMP_GTE, NFT_CMP_LTE, NFT_CMP_NEQ, NFT_CT_DIRECTION, NFT_CT_STATE,
+    NFT_CT_ZONE, NFT_DYNSET_OP_UPDATE, NFT_GOTO, NFT_JUMP, NFT_LOOKUP_F_INV, NFT_REG_1, NFT_REG_VERDICT,
+    NFT_RETURN, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_OP, NFTA_BITWISE_SREG,
+    NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_CT_SREG,
+    NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME, NFTA_DYNSET_SREG_KEY,
+    NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_EXTHDR_DREG, NFTA_EXTHDR_LEN,
+    NFTA_EXTHDR_OFFSET, NFTA_EXTHDR_TYPE, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM,
+    NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG, NFTA_META_KEY,
+    NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_VERDICT_CHAIN,
+    NFTA_VERDICT_CODE,
 };
 use crate::wire::Writer;
 
@@ -26,6 +29,10 @@ pub(super) fn write(w: &mut Writer, expr: &Expr) -> Result<(), Unencodable> {
         Expr::Counter => {
             // Without numbers, the kernel counts from zero.
             expression(w, "counter", |_| {});
+            Ok(())
+        }
+        Expr::Direction(direction) => {
+            heading(w, *direction);
             Ok(())
         }
         Expr::Dispatch { fields, map } => {
@@ -40,6 +47,14 @@ pub(super) fn write(w: &mut Writer, expr: &Expr) -> Result<(), Unencodable> {
             Ok(())
         }
         Expr::Range { field, low, high } => range(w, *field, *low, *high),
+        Expr::SetZone(zone) => {
+            set_zone(w, *zone);
+            Ok(())
+        }
+        Expr::State(state) => {
+            connection_state(w, *state);
+            Ok(())
+        }
         Expr::Update { fields, set, timeout } => {
             load(w, fields)?;
             update(w, set, timeout.as_secs())
@@ -78,6 +93,12 @@ fn load_one(w: &mut Writer, field: Field, register: u32) {
             w.number(NFTA_META_KEY, layout::meta_number(key));
             w.number(NFTA_META_DREG, register);
         }),
+        Location::Extension { header, offset, bytes } => expression(w, "exthdr", |w| {
+            w.number(NFTA_EXTHDR_DREG, register);
+            w.attribute(NFTA_EXTHDR_TYPE, &[layout::extension_number(header)]);
+            w.number(NFTA_EXTHDR_OFFSET, offset);
+            w.number(NFTA_EXTHDR_LEN, bytes);
+        }),
         Location::Payload { base, offset, bytes } => expression(w, "payload", |w| {
             w.number(NFTA_PAYLOAD_DREG, register);
             w.number(NFTA_PAYLOAD_BASE, layout::base_number(base));
@@ -97,33 +118,82 @@ fn check_value(field: Field, value: Datum) -> Result<(), Unencodable> {
 fn compare(
     w: &mut Writer,
     field: Field,
-    mask: Option<u8>,
+    mask: Option<u16>,
     negated: bool,
     value: Datum,
 ) -> Result<(), Unencodable> {
     check_value(field, value)?;
     load(w, &[field])?;
     if let Some(mask) = mask {
-        if layout::length(field.key_type()) != 1 {
-            return Err(Unencodable::Mask(field.name()));
+        let [high, low] = mask.to_be_bytes();
+        match (layout::length(field.key_type()), high) {
+            _ if !layout::is_ordered(field.key_type()) => return Err(Unencodable::Mask(field.name())),
+            (1, 0) => bitwise(w, &[low]),
+            (2, _) => bitwise(w, &[high, low]),
+            _ => return Err(Unencodable::Mask(field.name())),
         }
-        expression(w, "bitwise", |w| {
-            w.number(NFTA_BITWISE_SREG, NFT_REG_1);
-            w.number(NFTA_BITWISE_DREG, NFT_REG_1);
-            w.number(NFTA_BITWISE_OP, NFT_BITWISE_MASK_XOR);
-            w.number(NFTA_BITWISE_LEN, 1);
-            w.group(NFTA_BITWISE_MASK, |w| w.attribute(NFTA_DATA_VALUE, &[mask]));
-            w.group(NFTA_BITWISE_XOR, |w| w.attribute(NFTA_DATA_VALUE, &[0]));
-        });
     }
     cmp(w, if negated { NFT_CMP_NEQ } else { NFT_CMP_EQ }, value);
     Ok(())
 }
 
+/// Keeps the bits of `mask` in the first register.
+fn bitwise(w: &mut Writer, mask: &[u8]) {
+    let length = u32::try_from(mask.len()).unwrap_or(u32::MAX);
+    expression(w, "bitwise", |w| {
+        w.number(NFTA_BITWISE_SREG, NFT_REG_1);
+        w.number(NFTA_BITWISE_DREG, NFT_REG_1);
+        w.number(NFTA_BITWISE_OP, NFT_BITWISE_MASK_XOR);
+        w.number(NFTA_BITWISE_LEN, length);
+        w.group(NFTA_BITWISE_MASK, |w| w.attribute(NFTA_DATA_VALUE, mask));
+        w.group(NFTA_BITWISE_XOR, |w| w.attribute(NFTA_DATA_VALUE, &vec![0; mask.len()]));
+    });
+}
+
+/// Loads what connection tracking knows about the packet into the first register.
+fn load_connection(w: &mut Writer, key: u32) {
+    expression(w, "ct", |w| {
+        w.number(NFTA_CT_KEY, key);
+        w.number(NFTA_CT_DREG, NFT_REG_1);
+    });
+}
+
+/// The states are bits of a number in the machine's byte order.
+fn connection_state(w: &mut Writer, state: ConnectionState) {
+    let bit = match state {
+        ConnectionState::Established => NF_CT_STATE_ESTABLISHED,
+        ConnectionState::Related => NF_CT_STATE_RELATED,
+    };
+    load_connection(w, NFT_CT_STATE);
+    bitwise(w, &bit.to_ne_bytes());
+    cmp_bytes(w, NFT_CMP_NEQ, &[0; 4]);
+}
+
+fn heading(w: &mut Writer, heading: Heading) {
+    let direction = match heading {
+        Heading::Original => IP_CT_DIR_ORIGINAL,
+        Heading::Reply => IP_CT_DIR_REPLY,
+    };
+    load_connection(w, NFT_CT_DIRECTION);
+    cmp_bytes(w, NFT_CMP_EQ, &[direction]);
+}
+
+/// The zone goes through a register, in the machine's byte order.
+fn set_zone(w: &mut Writer, zone: u16) {
+    expression(w, "immediate", |w| {
+        w.number(NFTA_IMMEDIATE_DREG, NFT_REG_1);
+        w.group(NFTA_IMMEDIATE_DATA, |w| w.attribute(NFTA_DATA_VALUE, &zone.to_ne_bytes()));
+    });
+    expression(w, "ct", |w| {
+        w.number(NFTA_CT_KEY, NFT_CT_ZONE);
+        w.number(NFTA_CT_SREG, NFT_REG_1);
+    });
+}
+
 fn range(w: &mut Writer, field: Field, low: Datum, high: Datum) -> Result<(), Unencodable> {
     check_value(field, low)?;
     check_value(field, high)?;
-    if field.key_type() == KeyType::Index {
+    if !layout::is_ordered(field.key_type()) {
         return Err(Unencodable::Unordered(field.name().to_owned()));
     }
     load(w, &[field])?;
@@ -133,10 +203,15 @@ fn range(w: &mut Writer, field: Field, low: Datum, high: Datum) -> Result<(), Un
 }
 
 fn cmp(w: &mut Writer, operator: u32, value: Datum) {
+    cmp_bytes(w, operator, &layout::bytes(value));
+}
+
+/// Compares the first register.
+fn cmp_bytes(w: &mut Writer, operator: u32, bytes: &[u8]) {
     expression(w, "cmp", |w| {
         w.number(NFTA_CMP_SREG, NFT_REG_1);
         w.number(NFTA_CMP_OP, operator);
-        w.group(NFTA_CMP_DATA, |w| w.attribute(NFTA_DATA_VALUE, &layout::bytes(value)));
+        w.group(NFTA_CMP_DATA, |w| w.attribute(NFTA_DATA_VALUE, bytes));
     });
 }
 

@@ -52,8 +52,8 @@ pub enum Unencodable {
     /// An expression that this program never writes.
     #[error("expression of another program: {0}")]
     Foreign(String),
-    /// A mask on a field of more than one byte.
-    #[error("a mask on {0}, which is longer than one byte")]
+    /// A mask on a field of more than two bytes, or one that is longer than its field.
+    #[error("a mask on {0} that does not fit it")]
     Mask(&'static str),
     /// A set's comment and key take more bytes together than the kernel keeps beside a set (`NFT_USERDATA_MAXLEN`,
     /// `linux/netfilter/nf_tables.h`).

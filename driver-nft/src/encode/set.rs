@@ -1,6 +1,6 @@
 //! Sets, maps and their elements.
 
-use policy_core::ruleset::{Datum, Elements, Key, KeyType, SetName, SetSpec, TABLE, Verdict};
+use policy_core::ruleset::{Datum, Elements, Key, SetName, SetSpec, TABLE, Verdict};
 
 use super::{Encoder, Unencodable, check_comment, expr, set_name};
 use crate::layout;
@@ -60,8 +60,11 @@ fn check_key(spec: &SetSpec) -> Result<(), Unencodable> {
     if count == 0 || count > layout::KEY_PARTS_MAX || (spec.interval && count > 1) {
         return Err(Unencodable::KeyParts(count));
     }
-    if spec.interval && spec.key.contains(&KeyType::Index) {
-        return Err(Unencodable::Unordered(KeyType::Index.to_string()));
+    if let [kind] = *spec.key
+        && spec.interval
+        && !layout::is_ordered(kind)
+    {
+        return Err(Unencodable::Unordered(kind.to_string()));
     }
     Ok(())
 }
@@ -167,7 +170,10 @@ fn interval(
     verdict: Option<&Verdict>,
 ) -> Result<(), Unencodable> {
     let (start, last) = (layout::bytes(low), layout::bytes(high));
-    if start.len() != last.len() || start > last || matches!(low, Datum::Index(_)) {
+    if start.len() != last.len()
+        || start > last
+        || matches!(low, Datum::Index(_) | Datum::InterfaceName(_) | Datum::Vlan(_))
+    {
         return Err(Unencodable::Element(key.to_string()));
     }
     let Some(behind) = successor(&last) else {

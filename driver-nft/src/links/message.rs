@@ -3,7 +3,7 @@
 //! Only the handful of attributes that matter here is read, by the same reader as nftables' messages; what the kernel
 //! adds to a link is passed over instead of being parsed.
 
-use policy_core::model::Mac;
+use policy_core::model::{Mac, PortKind};
 
 use crate::uapi::{
     AF_BRIDGE, AF_UNSPEC, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) bridge: Option<u32>,
     /// The other end, of a kind of link that has one.
     pub(super) far: Option<FarEnd>,
+    /// What it is as a bridge port.
+    pub(super) kind: PortKind,
 }
 
 /// Where the other end of a pair is.
@@ -89,13 +91,26 @@ pub(super) fn read_link(message: &Message<'_>) -> Result<Option<Link>, WireError
     let is_port = details.text(IFLA_INFO_SLAVE_KIND).is_some_and(|kind| kind == "bridge");
     let is_pair = matches!(kind.as_str(), "veth" | "netkit");
     let far = attributes.native(IFLA_LINK).filter(|index| is_pair && *index != 0);
+    let far = far.map(|index| FarEnd { index, namespace: attributes.native(IFLA_LINK_NETNSID) });
     Ok(Some(Link {
         index: u32::from_ne_bytes([i0, i1, i2, i3]),
         name: attributes.text(IFLA_IFNAME).unwrap_or_default(),
         mac: attributes.bytes(IFLA_ADDRESS).and_then(mac),
         bridge: attributes.native(IFLA_MASTER).filter(|_| is_port),
-        far: far.map(|index| FarEnd { index, namespace: attributes.native(IFLA_LINK_NETNSID) }),
+        far,
+        kind: port_kind(&kind, far),
     }))
+}
+
+/// What a link of this kind (`rtnl_link_ops.kind` in the kernel) is as a bridge port. A pair without a visible other end
+/// is one whose end is elsewhere.
+fn port_kind(kind: &str, far: Option<FarEnd>) -> PortKind {
+    match (kind, far) {
+        ("veth" | "netkit", Some(FarEnd { namespace: None, .. })) => PortKind::Uplink,
+        ("veth" | "netkit", _) => PortKind::Veth,
+        ("tun", _) => PortKind::Tap,
+        _ => PortKind::Uplink,
+    }
 }
 
 /// The bridge entry that a message describes; `None` for other messages, for devices' own filter lists, and for the

@@ -219,6 +219,7 @@ impl Links {
                 bridge,
                 far_mac: far.as_ref().and_then(|far| far.mac),
                 far_name: far.map(|far| far.name.into()),
+                kind: link.kind,
                 stations: BTreeSet::new(),
             };
             ports.insert(*index, port);

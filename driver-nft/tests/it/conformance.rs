@@ -8,6 +8,8 @@ use proptest::prelude::{BoxedStrategy, Just, ProptestConfig, Strategy, prop_asse
 use proptest::sample::select;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
+use test_case::test_case;
+
 use crate::generate;
 use crate::netns::{in_new_namespace, replacement};
 use crate::sample::{base, dynamic, interval, map, plain};
@@ -145,10 +147,14 @@ fn kernel_holds_every_random_ruleset_as_it_was_meant() {
     });
 }
 
-#[test]
-fn difference_between_two_rulesets_leads_from_one_to_the_other() {
+#[test_case(false; "in one transaction")]
+#[test_case(true; "with deletions apart")]
+fn difference_between_two_rulesets_leads_from_one_to_the_other(apart: bool) {
     in_new_namespace(|| {
         let mut kernel = NftKernel::open().unwrap();
+        if apart {
+            kernel.delete_apart();
+        }
         let mut now = Ruleset::default();
         run(100, &generate::ruleset(), |wanted| {
             let (scope, ops) = policy_core::ruleset::diff(&now, &wanted);

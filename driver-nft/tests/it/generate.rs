@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use policy_core::model::Mac;
 use policy_core::ruleset::{
-    BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, Key, KeyType, Rule,
-    Ruleset, Set, SetName, SetSpec, Verdict,
+    BaseChain, Chain, ChainName, ChainSpec, ConnectionState, Datum, Dynamic, Elements, Expr, Field, Heading,
+    Hook, InterfaceName, Key, KeyType, Rule, Ruleset, Set, SetName, SetSpec, Verdict,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
@@ -17,18 +17,24 @@ use proptest::{option, sample};
 const KEY_BYTES_MAX: usize = 64;
 
 /// The types that a key's parts can have.
-const KEY_TYPES: [KeyType; 11] = [
+const KEY_TYPES: [KeyType; 17] = [
     KeyType::ArpOperation,
     KeyType::Byte,
     KeyType::EtherType,
+    KeyType::FragmentId,
     KeyType::IcmpId,
     KeyType::Icmp6Id,
     KeyType::Index,
+    KeyType::InterfaceName,
     KeyType::Ip4,
     KeyType::Ip6,
     KeyType::Mac,
     KeyType::Port,
     KeyType::Protocol,
+    KeyType::RawIp4,
+    KeyType::RawIp6,
+    KeyType::RawMac,
+    KeyType::RawShort,
 ];
 
 /// A value of type `kind`; small ones and the last one more often than chance would have it.
@@ -36,19 +42,27 @@ pub(crate) fn datum(kind: KeyType) -> BoxedStrategy<Datum> {
     let byte = || prop_oneof![0_u8..4, Just(u8::MAX), any::<u8>()];
     let short = || prop_oneof![0_u16..4, Just(u16::MAX), any::<u16>()];
     let long = || prop_oneof![0_u32..4, Just(u32::MAX), any::<u32>()];
+    let ip6 = || prop_oneof![0_u128..4, Just(u128::MAX), any::<u128>()].prop_map(Ipv6Addr::from_bits);
     match kind {
         KeyType::ArpOperation => short().prop_map(Datum::ArpOperation).boxed(),
         KeyType::Byte => byte().prop_map(Datum::Byte).boxed(),
         KeyType::EtherType => short().prop_map(Datum::EtherType).boxed(),
+        KeyType::FragmentId => long().prop_map(Datum::FragmentId).boxed(),
         KeyType::IcmpId | KeyType::Icmp6Id => short().prop_map(Datum::IcmpId).boxed(),
         KeyType::Index => long().prop_map(Datum::Index).boxed(),
+        KeyType::InterfaceName => {
+            "[a-z]{1,15}".prop_map(|name| Datum::InterfaceName(InterfaceName::new(&name))).boxed()
+        }
+        KeyType::Vlan => short().prop_map(Datum::Vlan).boxed(),
         KeyType::Ip4 => long().prop_map(|value| Datum::Ip4(Ipv4Addr::from_bits(value))).boxed(),
-        KeyType::Ip6 => prop_oneof![0_u128..4, Just(u128::MAX), any::<u128>()]
-            .prop_map(|value| Datum::Ip6(Ipv6Addr::from_bits(value)))
-            .boxed(),
+        KeyType::Ip6 => ip6().prop_map(Datum::Ip6).boxed(),
         KeyType::Mac => any::<[u8; 6]>().prop_map(|bytes| Datum::Mac(Mac(bytes))).boxed(),
         KeyType::Port => short().prop_map(Datum::Port).boxed(),
         KeyType::Protocol => byte().prop_map(Datum::Protocol).boxed(),
+        KeyType::RawIp4 => long().prop_map(|value| Datum::RawIp4(Ipv4Addr::from_bits(value))).boxed(),
+        KeyType::RawIp6 => ip6().prop_map(Datum::RawIp6).boxed(),
+        KeyType::RawShort => short().prop_map(Datum::RawShort).boxed(),
+        KeyType::RawMac => any::<[u8; 6]>().prop_map(|bytes| Datum::RawMac(Mac(bytes))).boxed(),
         KeyType::Unknown(_) => unreachable!("no values of a foreign type are made"),
     }
 }
@@ -63,7 +77,9 @@ fn short_comment() -> BoxedStrategy<String> {
 }
 
 fn key_bytes(key: &[KeyType]) -> usize {
-    let bytes = |kind: &KeyType| if *kind == KeyType::Ip6 { 16 } else { 8 };
+    let bytes = |kind: &KeyType| {
+        if matches!(kind, KeyType::InterfaceName | KeyType::Ip6 | KeyType::RawIp6) { 16 } else { 8 }
+    };
     key.iter().map(bytes).sum()
 }
 
@@ -72,8 +88,10 @@ pub(crate) fn set_spec() -> BoxedStrategy<SetSpec> {
     let key = || {
         vec(sample::select(&KEY_TYPES[..]), 1..=5)
             .prop_filter("too long", |key| key_bytes(key) <= KEY_BYTES_MAX)
+            // nft describes each of them, and the kernel keeps 256 bytes of that.
+            .prop_filter("too many numbers", |key| key.iter().filter(|kind| is_raw(**kind)).count() <= 3)
     };
-    let ordered = sample::select(&KEY_TYPES[..]).prop_filter("not in order", |kind| *kind != KeyType::Index);
+    let ordered = sample::select(&KEY_TYPES[..]).prop_filter("not in order", |kind| is_ordered(*kind));
     let dynamic = (1_u32..100_000, 1_u64..100_000)
         .prop_map(|(size, seconds)| Dynamic { size, timeout: Duration::from_secs(seconds) });
     let plain = |key, comment| SetSpec { key, comment, ..SetSpec::default() };
@@ -140,25 +158,93 @@ fn fields_for(key: &[KeyType], version6: bool) -> Option<BoxedStrategy<Vec<Field
     Some(key.iter().map(candidates).collect::<Option<Vec<_>>>()?.boxed())
 }
 
+/// The fields that every kernel can read.
 fn usable(version6: bool) -> Vec<Field> {
     let version4 = [Field::IcmpId, Field::IcmpType];
     let other = if version6 { version4 } else { [Field::Icmp6Id, Field::Icmp6Type] };
-    Field::ALL.into_iter().filter(|field| !other.contains(field)).collect()
+    Field::ALL.into_iter().filter(|field| !other.contains(field) && !OF_BRIDGES.contains(field)).collect()
+}
+
+const fn is_raw(kind: KeyType) -> bool {
+    matches!(
+        kind,
+        KeyType::FragmentId | KeyType::RawIp4 | KeyType::RawIp6 | KeyType::RawMac | KeyType::RawShort
+    )
+}
+
+const fn is_ordered(kind: KeyType) -> bool {
+    !matches!(kind, KeyType::Index | KeyType::InterfaceName | KeyType::Vlan)
+}
+
+/// How long a value is, for a mask.
+const fn bytes(kind: KeyType) -> usize {
+    match kind {
+        KeyType::Byte | KeyType::Protocol => 1,
+        KeyType::ArpOperation
+        | KeyType::EtherType
+        | KeyType::IcmpId
+        | KeyType::Icmp6Id
+        | KeyType::Port
+        | KeyType::RawShort => 2,
+        KeyType::FragmentId | KeyType::Index | KeyType::Ip4 | KeyType::RawIp4 => 4,
+        KeyType::Mac | KeyType::RawMac => 6,
+        KeyType::InterfaceName | KeyType::Ip6 | KeyType::RawIp6 => 16,
+        // Masks mean nothing there.
+        KeyType::Unknown(_) | KeyType::Vlan => 0,
+    }
+}
+
+/// Fields at a place that another field has too: only the rest of a rule tells which is meant.
+const AT_A_SHARED_PLACE: [Field; 5] = [
+    Field::Ip4Fragment,
+    Field::RawIp4Destination,
+    Field::RawIp4Source,
+    Field::RawIp6Destination,
+    Field::RawIp6Source,
+];
+
+/// Fields that not every kernel can read.
+const OF_BRIDGES: [Field; 3] = [Field::InputBridge, Field::OutputBridge, Field::PortVlan];
+
+/// An expression about the packet's connection or bridge: not every kernel takes one.
+pub(crate) fn connection() -> BoxedStrategy<Expr> {
+    prop_oneof![
+        Just(Expr::State(ConnectionState::Established)),
+        Just(Expr::State(ConnectionState::Related)),
+        Just(Expr::Direction(Heading::Original)),
+        Just(Expr::Direction(Heading::Reply)),
+        any::<u16>().prop_map(Expr::SetZone),
+        "[a-z]{1,15}".prop_map(|name| {
+            Expr::is(Field::InputBridge, Datum::InterfaceName(InterfaceName::new(&name)))
+        }),
+        "[a-z]{1,15}".prop_map(|name| {
+            Expr::is_not(Field::OutputBridge, Datum::InterfaceName(InterfaceName::new(&name)))
+        }),
+        any::<u16>().prop_map(|vlan| Expr::is_not(Field::PortVlan, Datum::Vlan(vlan))),
+    ]
+    .boxed()
 }
 
 /// An expression that uses one of `sets`, or none of them.
-fn expr(sets: &[(SetName, SetSpec)], version6: bool) -> BoxedStrategy<Expr> {
-    let field = || sample::select(usable(version6));
+pub(crate) fn expr(sets: &[(SetName, SetSpec)], version6: bool) -> BoxedStrategy<Expr> {
+    let field = || {
+        let alone = usable(version6).into_iter().filter(|field| !AT_A_SHARED_PLACE.contains(field));
+        sample::select(alone.collect::<Vec<_>>())
+    };
     let compare =
-        (field(), option::of(any::<u8>()), any::<bool>()).prop_flat_map(|(field, mask, negated)| {
-            let one_byte = matches!(field.key_type(), KeyType::Byte | KeyType::Protocol);
+        (field(), option::of(any::<u16>()), any::<bool>()).prop_flat_map(|(field, mask, negated)| {
+            let bytes = bytes(field.key_type());
             // The comparison that tells ICMP and `ICMPv6` apart is written by `rule`.
-            let mask = if field == Field::TransportProtocol { Some(0x7f) } else { mask.filter(|_| one_byte) };
+            let mask = if field == Field::TransportProtocol { Some(0x7f) } else { mask };
+            let mask = mask.and_then(|mask: u16| match bytes {
+                1 => Some(mask & 0xff),
+                2 => Some(mask),
+                _ => None,
+            });
             datum(field.key_type()).prop_map(move |value| Expr::Compare { field, mask, negated, value })
         });
-    let range = field()
-        .prop_filter("not in order", |field| field.key_type() != KeyType::Index)
-        .prop_flat_map(|field| {
+    let range =
+        field().prop_filter("not in order", |field| is_ordered(field.key_type())).prop_flat_map(|field| {
             let value = || datum(field.key_type());
             (value(), value()).prop_map(move |(one, other)| Expr::Range {
                 field,

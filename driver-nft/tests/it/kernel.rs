@@ -1,6 +1,6 @@
 //! The driver against the running kernel: what it writes is what nft would have written.
 
-use driver_nft::NftKernel;
+use driver_nft::{Capabilities, Capability, NftError, NftKernel, Support};
 use policy_core::ruleset::{
     Chain, ChainSpec, Datum, Elements, Expr, Field, Key, KeyType, Op, Ruleset, Set, SetSpec, Verdict, diff,
 };
@@ -55,6 +55,47 @@ fn observed_ruleset_is_the_one_that_nft_loads_from_the_text() {
         NftKernel::open().unwrap().observe().unwrap()
     });
     assert_eq!(observed, wanted);
+}
+
+#[test]
+fn numbers_from_several_places_are_held_as_they_were_meant_and_nft_loads_them() {
+    let wanted = sample::places();
+    let observed = in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        kernel.apply(&replacement(&wanted)).unwrap();
+        kernel.observe().unwrap()
+    });
+    assert_eq!(observed, wanted);
+    let loaded = in_new_namespace(|| {
+        nft(&["-f", "-"], &wanted.to_string());
+        NftKernel::open().unwrap().observe().unwrap()
+    });
+    assert_eq!(loaded, wanted);
+}
+
+/// On a kernel without connection tracking in the bridge family, the refusal names the rule.
+#[test]
+fn questions_about_connections_are_held_as_nft_means_them_or_refused_by_name() {
+    let wanted = sample::connections();
+    let applied = || NftKernel::open().unwrap().apply(&replacement(&wanted));
+    let can = in_new_namespace(|| Capabilities::probe().unwrap().of(Capability::BridgeConntrack));
+    let Support::Missing(errno) = can else {
+        let (ours, observed) = in_new_namespace(|| {
+            applied().unwrap();
+            (listing(), NftKernel::open().unwrap().observe().unwrap())
+        });
+        let theirs = in_new_namespace(|| {
+            nft(&["-f", "-"], &wanted.to_string());
+            listing()
+        });
+        assert_eq!(observed, wanted);
+        assert_eq!(ours, theirs);
+        return;
+    };
+    let error = in_new_namespace(|| applied().unwrap_err());
+    let NftError::Refused { op, errno: refused, .. } = error else { panic!("another error: {error}") };
+    assert_eq!(refused, errno);
+    assert!(op.starts_with("flush chain bridge mnp-nft-bridge forward"), "{op}");
 }
 
 /// nft loads adjacent fields at once where this driver loads them one by one; its listing shows no

@@ -2,8 +2,9 @@
 
 use driver_nft::decode;
 use driver_nft::encode::encode;
+use policy_core::ruleset::{Chain, ChainSpec, Datum, Expr, Field, Ruleset};
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::Index;
 
 use crate::netns::replacement;
@@ -22,6 +23,19 @@ proptest! {
     #[test]
     fn every_ruleset_reads_back_from_its_own_encoding(wanted in generate::ruleset()) {
         let batch = encode(&replacement(&wanted), Some(7), u32::MAX - 3).unwrap();
+        prop_assert_eq!(decode::ruleset(batch.bytes()).unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_connections_are_asked_reads_back_among_other_expressions(
+        exprs in vec(prop_oneof![generate::connection(), generate::expr(&[], false)], 1..6),
+    ) {
+        // Both kinds of ICMP have their fields at the same places: the rule says which it means.
+        let first = Expr::is(Field::TransportProtocol, Datum::ICMP);
+        let exprs: Vec<Expr> = core::iter::once(first).chain(exprs).collect();
+        let chain = Chain { spec: ChainSpec::default(), rules: vec![sample::rule(exprs)] };
+        let wanted = Ruleset { chains: [(sample::chain("c"), chain)].into(), ..Ruleset::default() };
+        let batch = encode(&replacement(&wanted), None, 1).unwrap();
         prop_assert_eq!(decode::ruleset(batch.bytes()).unwrap(), wanted);
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use driver_nft::{Links, PortEvent};
-use policy_core::model::{BridgePort, Mac};
+use policy_core::model::{BridgePort, Mac, PortKind};
 
 use crate::netns::{Peer, bridge, in_new_namespace, ip};
 
@@ -80,6 +80,39 @@ fn far_end_in_the_same_namespace_is_seen_too() {
         let ports = Links::open().unwrap().dump().unwrap();
         let port = port(&ports, "near");
         assert_eq!((port.far_mac, port.far_name.as_deref()), (Some(mac(7)), Some("far")));
+        assert_eq!(port.kind, PortKind::Uplink, "what stays on the node is nobody's own");
+    });
+}
+
+#[test]
+fn kind_of_a_port_says_whether_somebody_is_behind_it() {
+    in_new_namespace(|| {
+        let _peer = bridge_with_a_port();
+        ip("tuntap add dev machine mode tap");
+        ip("link add below type veth peer name other");
+        ip("link add tunnel type vxlan id 5 dstport 4789 dev below");
+        for name in ["machine", "tunnel"] {
+            ip(&format!("link set {name} master br0"));
+        }
+        let ports = Links::open().unwrap().dump().unwrap();
+        let kind = |name| port(&ports, name).kind;
+        assert_eq!(kind("port0"), PortKind::Veth);
+        assert_eq!(kind("machine"), PortKind::Tap);
+        assert_eq!(kind("tunnel"), PortKind::Uplink);
+    });
+}
+
+#[test]
+fn pair_becomes_somebodys_when_its_far_end_moves_away() {
+    in_new_namespace(|| {
+        let peer = bridge_with_a_port();
+        ip("link add near type veth peer name far");
+        ip("link set near master br0");
+        let mut links = Links::open().unwrap();
+        assert_eq!(port(&links.dump().unwrap(), "near").kind, PortKind::Uplink);
+        ip(&format!("link set far netns {}", peer.pid()));
+        let is_somebodys = |port: &BridgePort| &*port.name == "near" && port.kind == PortKind::Veth;
+        wait_for(&mut links, |event| upsert(event).filter(is_somebodys));
     });
 }
 

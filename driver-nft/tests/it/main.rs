@@ -3,6 +3,8 @@
 extern crate alloc;
 
 #[cfg(test)]
+mod capability;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod faults;

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use policy_core::model::Mac;
 use policy_core::ruleset::{
-    BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, Key, KeyType, Rule,
-    Ruleset, Set, SetName, SetSpec, Verdict,
+    BaseChain, Chain, ChainName, ChainSpec, ConnectionState, Datum, Dynamic, Elements, Expr, Field, Heading,
+    Hook, InterfaceName, Key, KeyType, Rule, Ruleset, Set, SetName, SetSpec, Verdict,
 };
 
 pub(crate) fn chain(name: &str) -> ChainName {
@@ -92,7 +92,10 @@ pub(crate) fn ruleset() -> Ruleset {
 }
 
 fn sets() -> Vec<(&'static str, SetSpec, Elements)> {
-    use KeyType::{ArpOperation, EtherType, Icmp6Id, IcmpId, Index, Ip4, Ip6, Mac, Port, Protocol};
+    use KeyType::{
+        ArpOperation, EtherType, FragmentId, Icmp6Id, IcmpId, Index, Ip4, Ip6, Mac, Port, Protocol, RawIp6,
+        RawMac, RawShort,
+    };
     let commented = |spec: SetSpec| SetSpec { comment: "for the person on call".into(), ..spec };
     let verdicts: Elements = [
         (Key::One(Datum::Index(5)), Some(goto("out/a"))),
@@ -138,10 +141,29 @@ fn sets() -> Vec<(&'static str, SetSpec, Elements)> {
         ("echo-map", map([Icmp6Id]), [(Key::One(Datum::IcmpId(7)), Some(Verdict::Drop))].into()),
         ("flows/ip4", dynamic([Index, Ip4, Ip4, Port, Port]), Elements::new()),
         ("flows/ip6", commented(dynamic([Index, Ip6, Ip6, Port, Port])), Elements::new()),
+        ("fragments", dynamic([Index, Ip4, Ip4, RawShort]), Elements::new()),
+        ("fragments/ip6", dynamic([Index, Ip6, Ip6, FragmentId]), Elements::new()),
+        ("fragments/bad", plain([FragmentId]), members([Key::One(Datum::FragmentId(7))])),
         ("pings/ip4", dynamic([Index, Ip4, Ip4, IcmpId]), Elements::new()),
         ("pings/ip6", commented(dynamic([Index, Ip6, Ip6, Icmp6Id])), Elements::new()),
+        ("own/targets", commented(plain([Index, RawIp6])), own_targets()),
+        ("own/link-layer", plain([Index, RawMac]), own_link_layer()),
         ("everyone/echo", plain([IcmpId, ArpOperation, EtherType, Mac, Protocol]), Elements::new()),
     ]
+}
+
+fn own_targets() -> Elements {
+    let address = |text: &str| Datum::RawIp6(text.parse().expect("an address"));
+    members([
+        concat([Datum::Index(5), address("fd00::1")]),
+        concat([Datum::Index(5), address("::1")]),
+        concat([Datum::Index(5), address("fe80::ff:fe00:1")]),
+    ])
+}
+
+fn own_link_layer() -> Elements {
+    let address = |first| Datum::RawMac(Mac([first, 0, 0, 0, 0, 1]));
+    members([concat([Datum::Index(5), address(2)]), concat([Datum::Index(6), address(0)])])
 }
 
 fn ports_to_verdicts() -> Elements {
@@ -204,8 +226,8 @@ fn rules() -> Vec<Rule> {
 
 fn address_rules() -> Vec<Rule> {
     use Field::{
-        EtherDestination, EtherSource, InputPort, Ip4Destination, Ip4Source, Ip6Destination, Ip6Source,
-        NetworkProtocol, OutputPort,
+        EtherDestination, EtherSource, EtherType, InputPort, Ip4Destination, Ip4Source, Ip6Destination,
+        Ip6Source, NetworkProtocol, OutputPort,
     };
     vec![
         rule([within(&[EtherSource], "peers/1-mac"), Expr::Counter, accept()]),
@@ -224,8 +246,46 @@ fn address_rules() -> Vec<Rule> {
         rule([v6(), outside(&[Ip6Destination], "block/1-ip6"), accept()]),
         rule([v6(), Expr::is(Ip6Destination, ip6("ff02::1")), accept()]),
         rule([within(&[NetworkProtocol], "ether-types"), accept()]),
+        rule([Expr::is(EtherType, Datum::VLAN), vlan(30), accept()]),
+        rule([Expr::is_not(EtherType, Datum::EtherType(0x88a8)), accept()]),
         rule([Expr::is_not(NetworkProtocol, Datum::EtherType(0x88cc)), accept()]),
     ]
+}
+
+/// The condition that a frame with a tag is of a VLAN.
+fn vlan(number: u16) -> Expr {
+    let value = Datum::RawShort(number);
+    Expr::Compare { field: Field::VlanTag, mask: Some(0x0fff), negated: false, value }
+}
+
+/// A chain that puts connections into a zone, and one that asks about them. Not every kernel takes them.
+pub(crate) fn connections() -> Ruleset {
+    let raw = BaseChain { hook: Hook::Prerouting, priority: -300, drop_by_default: false };
+    let raw = ChainSpec { base: Some(raw), comment: String::new() };
+    let zones = vec![
+        rule([Expr::is(Field::EtherType, Datum::VLAN), vlan(30), Expr::SetZone(4711), accept()]),
+        rule([Expr::is(Field::PortVlan, Datum::Vlan(40)), Expr::SetZone(9), accept()]),
+        rule([Expr::is_not(Field::PortVlan, Datum::Vlan(0)), Expr::SetZone(8), accept()]),
+        rule([Expr::Dispatch { fields: vec![Field::InputBridge], map: set("zone-bridge") }]),
+        rule([Expr::SetZone(7)]),
+    ];
+    let replies = [Expr::State(ConnectionState::Established), Expr::Direction(Heading::Reply), accept()];
+    let asks = vec![
+        rule(replies),
+        rule([Expr::State(ConnectionState::Related), over(Datum::ICMP), accept()]),
+        rule([Expr::Direction(Heading::Original), Expr::Counter]),
+        rule([Expr::within([Field::OutputBridge], set("bridges")), Expr::Counter]),
+    ];
+    let chains = [
+        (chain("zones"), Chain { spec: raw, rules: zones }),
+        (chain("forward"), Chain { spec: base(Hook::Forward, false), rules: asks }),
+    ];
+    let bridge = |name| Key::One(Datum::InterfaceName(InterfaceName::new(name)));
+    let elements = [(bridge("br-data"), Some(Verdict::Accept)), (bridge("br0"), Some(Verdict::Accept))];
+    let bridges = Set { spec: map([KeyType::InterfaceName]), elements: elements.into() };
+    let spec = SetSpec { key: vec![KeyType::InterfaceName], ..SetSpec::default() };
+    let names = Set { spec, elements: [(bridge("br-data"), None)].into() };
+    Ruleset { chains: chains.into(), sets: [(set("zone-bridge"), bridges), (set("bridges"), names)].into() }
 }
 
 fn transport_rules() -> Vec<Rule> {
@@ -260,16 +320,88 @@ fn transport_rules() -> Vec<Rule> {
     ]
 }
 
+/// The condition about an IPv4 packet's flags and fragment offset.
+fn fragment(mask: u16, negated: bool, value: u16) -> Expr {
+    Expr::Compare { field: Field::Ip4Fragment, mask: Some(mask), negated, value: Datum::RawShort(value) }
+}
+
+/// The condition about an IPv6 fragment's offset in bytes.
+fn fragment6(negated: bool, offset: u16) -> Expr {
+    let (mask, value) = (Some(Field::IP6_OFFSET_BITS), Datum::RawShort(offset));
+    Expr::Compare { field: Field::Ip6FragmentOffset, mask, negated, value }
+}
+
+/// What a set of plain numbers is for: the same bytes are written to it from one place and looked up from others.
+pub(crate) fn places() -> Ruleset {
+    use Field::{
+        Error4Destination, Error4First, Error6Destination, Error6Second, InputPort, Ip4First, Ip6First,
+        OutputPort, RawIp4Destination, RawIp4Source, RawIp6Destination, RawIp6Source,
+    };
+    use KeyType::{Index, RawIp4, RawIp6, RawShort};
+    let error = |ip6| {
+        let (network, protocol) = if ip6 { (v6(), Datum::ICMP6) } else { (v4(), Datum::ICMP) };
+        [network, over(protocol)]
+    };
+    let and = |start: [Expr; 2], rest: &[Expr]| rule([&start[..], rest].concat());
+    let rules = vec![
+        rule([v4(), update(&[InputPort, RawIp4Source, RawIp4Destination, Ip4First], "lately/ip4", 120)]),
+        rule([v6(), update(&[OutputPort, RawIp6Source, RawIp6Destination, Ip6First], "lately/ip6", 120)]),
+        and(
+            error(false),
+            &[
+                within(&[OutputPort, RawIp4Destination, Error4Destination, Error4First], "lately/ip4"),
+                accept(),
+            ],
+        ),
+        and(
+            error(true),
+            &[
+                within(&[InputPort, Error6Destination, RawIp6Destination, Error6Second], "lately/ip6"),
+                accept(),
+            ],
+        ),
+    ];
+    let sets = [("lately/ip4", RawIp4), ("lately/ip6", RawIp6)].map(|(name, address)| {
+        let spec = dynamic([Index, address, address, RawShort]);
+        (set(name), Set { spec, elements: Elements::new() })
+    });
+    let chain_of = |rules| Chain { spec: ChainSpec::default(), rules };
+    Ruleset { chains: [(chain("places"), chain_of(rules))].into(), sets: sets.into() }
+}
+
 fn icmp_rules() -> Vec<Rule> {
     use Field::{
-        Icmp6Id, Icmp6Type, IcmpId, IcmpType, InputPort, Ip4Destination, Ip4Source, Ip6Destination,
-        Ip6Source, OutputPort,
+        Icmp6Id, Icmp6Type, IcmpId, IcmpType, InputPort, Ip4Destination, Ip4Id, Ip4Source, Ip6Destination,
+        Ip6FragmentId, Ip6Source, NeighbourLinkLayer, NeighbourOption, NeighbourTarget, OutputPort,
     };
     let echo4 = |kind| [v4(), over(Datum::ICMP), Expr::is(IcmpType, Datum::Byte(kind))];
     let echo6 = |kind| [v6(), over(Datum::ICMP6), Expr::is(Icmp6Type, Datum::Byte(kind))];
     let and = |start: [Expr; 3], rest: &[Expr]| rule([&start[..], rest].concat());
     vec![
         and(echo4(8), &[accept()]),
+        rule([
+            v4(),
+            fragment(0x3fff, false, 0x2000),
+            update(&[OutputPort, Ip4Source, Ip4Destination, Ip4Id], "fragments", 30),
+        ]),
+        rule([
+            v4(),
+            fragment(0x1fff, true, 0),
+            within(&[InputPort, Ip4Source, Ip4Destination, Ip4Id], "fragments"),
+            accept(),
+        ]),
+        rule([
+            v6(),
+            fragment6(false, 0),
+            update(&[OutputPort, Ip6Source, Ip6Destination, Ip6FragmentId], "fragments/ip6", 30),
+        ]),
+        rule([
+            v6(),
+            fragment6(true, 0),
+            within(&[InputPort, Ip6Source, Ip6Destination, Ip6FragmentId], "fragments/ip6"),
+            accept(),
+        ]),
+        rule([v6(), fragment6(false, 24), within(&[Ip6FragmentId], "fragments/bad"), accept()]),
         and(echo6(135), &[accept()]),
         rule([
             v6(),
@@ -280,6 +412,15 @@ fn icmp_rules() -> Vec<Rule> {
         and(echo4(8), &[update(&[InputPort, Ip4Source, Ip4Destination, IcmpId], "pings/ip4", 30), accept()]),
         and(echo6(129), &[within(&[OutputPort, Ip6Destination, Ip6Source, Icmp6Id], "pings/ip6"), accept()]),
         and(echo4(0), &[within(&[IcmpId], "echo"), accept()]),
+        and(echo6(136), &[within(&[InputPort, NeighbourTarget], "own/targets"), accept()]),
+        and(
+            echo6(135),
+            &[
+                Expr::is(NeighbourOption, Datum::Byte(1)),
+                within(&[InputPort, NeighbourLinkLayer], "own/link-layer"),
+                accept(),
+            ],
+        ),
         and(echo6(128), &[Expr::Dispatch { fields: vec![Icmp6Id], map: set("echo-map") }]),
     ]
 }

@@ -70,9 +70,14 @@ fn lookup(fields: &[Field]) -> Expr {
     "long comment beside a long key"
 )]
 #[test_case(
-    rules([Expr::Compare { field: Field::SourcePort, mask: Some(1), negated: false, value: Datum::Port(1) }]),
-    Unencodable::Mask("th sport");
-    "mask on two bytes"
+    rules([Expr::Compare { field: Field::Ip4Source, mask: Some(1), negated: false, value: ip4(1, 2, 3, 4) }]),
+    Unencodable::Mask("ip saddr");
+    "mask on four bytes"
+)]
+#[test_case(
+    rules([Expr::Compare { field: Field::IcmpType, mask: Some(0x100), negated: false, value: Datum::Byte(1) }]),
+    Unencodable::Mask("icmp type");
+    "mask that is longer than its field"
 )]
 #[test_case(
     rules([Expr::is(Field::Ip4Source, Datum::Port(1))]),

@@ -1,123 +1,145 @@
 //! The netns arm: real bridges and wires, the real driver, real packets.
 //!
-//! The node is a network namespace with its bridges; every pod and host is one, with a veth pair to a port. The
-//! compiler, the netlink driver and the link watcher are those of the agent.
+//! Every node is a network namespace with its bridges, and so is every pod and host, with a veth pair to a port. The
+//! compiler, the netlink driver and the link watcher are those of the agent, one of each for every node.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use core::time::Duration;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use driver_nft::NftKernel;
-use policy_core::Kernel as _;
+use anyhow::{Context as _, Result};
+use driver_nft::{Monitor, NftKernel};
 use policy_core::ruleset::Ruleset;
-use tokio::runtime::Runtime;
+use policy_core::{Config, Kernel as _};
 
-use super::node_agent::NodeAgent;
-use super::wiring::Wiring;
+use super::bed::Bed;
+use super::node_agent::{NodeAgent, notice_tampering};
 use super::{Arm, Played};
-use crate::listing::Scratch;
 use crate::netns::Namespace;
-use crate::probe::{Field, round};
-use crate::programs;
-use crate::scenario::{AgentChange, Tampering};
+use crate::scenario::AgentChange;
 use crate::stage::{Event, Stage};
-use crate::walk::Bridge;
 
 /// Plays stages with packets. Must live in a network namespace of its own.
 pub struct NetnsArm {
-    name: String,
-    runtime: Runtime,
-    wiring: Wiring,
-    agent: Option<NodeAgent>,
-    scratch: Scratch,
-    slowness: u32,
+    bed: Bed,
+    /// The agents that run, by their nodes' names, each with its listener for other people's changes.
+    agents: BTreeMap<String, (NodeAgent<NftKernel>, Monitor)>,
+    /// The settings of each node's agent.
+    configs: BTreeMap<String, Config>,
 }
 
 impl NetnsArm {
-    /// A node without bridges, and its agent, on a machine that is `slowness` times slower than an ordinary one.
-    pub fn new(node: &str, slowness: u32) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let wiring = runtime.block_on(Wiring::new(node))?;
-        let scratch = Scratch::new(runtime.block_on(Namespace::create("scratch"))?);
-        let agent = Some(NodeAgent::start(node, &wiring.node)?);
-        Ok(Self { name: node.to_owned(), runtime, wiring, agent, scratch, slowness })
+    /// A node without bridges for each of `configs`, and its agent, on a machine that is `slowness` times slower than an
+    /// ordinary one.
+    pub fn new(configs: Vec<Config>, slowness: u32) -> Result<Self> {
+        let nodes: Vec<String> = configs.iter().map(|config| config.node.to_string()).collect();
+        let bed = Bed::new(&nodes, slowness)?;
+        let configs = nodes.iter().cloned().zip(configs).collect();
+        let mut arm = Self { bed, agents: BTreeMap::new(), configs };
+        for node in &nodes {
+            arm.start_agent(node)?;
+        }
+        Ok(arm)
     }
 
     /// The names of all namespaces, for `ip netns exec`.
     pub fn namespaces(&self) -> Vec<&str> {
-        let pods = self.wiring.pods.keys().map(String::as_str);
-        core::iter::once(self.wiring.node.name()).chain(pods).collect()
+        self.bed.namespaces()
+    }
+
+    fn start_agent(&mut self, node: &str) -> Result<()> {
+        let config = self.configs.get(node).cloned().with_context(|| format!("there is no node {node}"))?;
+        let namespace = &self.bed.node(node)?.namespace;
+        let started = namespace.run(|| {
+            let kernel = NftKernel::open().context("cannot open the nftables driver")?;
+            let monitor = kernel.monitor().context("cannot listen to changes of the tables")?;
+            anyhow::Ok((NodeAgent::start(config, kernel)?, monitor))
+        });
+        self.agents.insert(node.to_owned(), started??);
+        Ok(())
     }
 
     fn carry_out(&mut self, event: &Event, played: &mut Played) -> Result<()> {
+        let Bed { runtime, wiring, .. } = &mut self.bed;
         match event {
-            Event::Agent(AgentChange::Start) => {
-                self.agent = Some(NodeAgent::start(&self.name, &self.wiring.node)?);
+            Event::Agent { node, change: AgentChange::Start } => self.start_agent(node)?,
+            Event::Agent { node, change: AgentChange::Stop } => {
+                self.agents.remove(node).context("an agent that is stopped cannot end")?;
             }
-            Event::Agent(AgentChange::Stop) => self.agent = None,
-            Event::Attach(station) => self.runtime.block_on(self.wiring.attach(station))?,
-            Event::Detach(station) => self.runtime.block_on(self.wiring.detach(station))?,
-            Event::Tamper(tampering) => self.tamper(*tampering, played)?,
-            Event::Tell(input) => {
-                let agent = self.agent.as_mut().context("an agent that is stopped is told nothing")?;
+            Event::Attach(station) => runtime.block_on(wiring.attach(station))?,
+            Event::Detach(station) => runtime.block_on(wiring.detach(station))?,
+            Event::Rewire { before, after } => runtime.block_on(wiring.rewire(before, after))?,
+            Event::Tamper { node, tampering } => {
+                self.bed.tamper(node, *tampering)?;
+                if let Some((agent, monitor)) = self.agents.get_mut(node) {
+                    notice_tampering(monitor)?;
+                    played.tell(&mut agent.agent, policy_core::Input::Tampered)?;
+                }
+            }
+            Event::Tell { node, input } => {
+                let (agent, _) =
+                    self.agents.get_mut(node).context("an agent that is stopped is told nothing")?;
                 played.tell(&mut agent.agent, input.clone())?;
             }
+            // There is no API server: the agents are told what they would see of it.
+            Event::Announce(_) | Event::Write(_) => {}
         }
         // The first list is for when everything is there.
-        match &mut self.agent {
-            Some(agent) if agent.has_listed() => agent.follow_ports(played, &self.wiring.wires),
-            Some(_) | None => Ok(()),
+        for (name, (agent, _)) in self.agents.iter_mut().filter(|(_, (agent, _))| agent.has_listed()) {
+            agent.follow_ports(played, self.bed.node(name)?).with_context(|| format!("on {name}"))?;
         }
+        Ok(())
     }
 
-    /// Changes the table behind the agent's back, with the real `nft`.
-    fn tamper(&mut self, tampering: Tampering, played: &mut Played) -> Result<()> {
-        let path = programs::find(programs::NFT).context("nft is not installed any more")?;
-        let command = tampering.nft();
-        let status = self.wiring.node.run(|| Command::new(path).args(command.split(' ')).status())?;
-        ensure!(status.context("cannot start nft")?.success(), "nft {command} failed");
-        self.agent.as_mut().map_or(Ok(()), |agent| agent.notice_tampering(played))
-    }
-
-    /// What the kernel holds; while an agent runs, that is compared with what it should.
-    fn held(&mut self, played: &mut Played) -> Result<Ruleset> {
-        let Some(NodeAgent { agent, .. }) = &mut self.agent else {
-            let kernel = self.wiring.node.run(NftKernel::open)?;
+    /// What the kernel of a node holds; while an agent runs, that is compared with what it should.
+    fn held(&mut self, node: &str, played: &mut Played) -> Result<Ruleset> {
+        let Some((NodeAgent { agent, .. }, _)) = self.agents.get_mut(node) else {
+            let kernel = self.bed.node(node)?.namespace.run(NftKernel::open)?;
             return kernel.and_then(|mut kernel| kernel.observe()).context("cannot read the table");
         };
         let observed = agent.observed()?;
         let settled = agent.settled()?;
-        if observed != *settled {
-            played.complaints.push(format!("the kernel's table, read back, is another one:\n{observed}"));
-        }
-        let (text, indexes) = (settled.to_string(), self.wiring.indexes());
-        let compared = self.scratch.compare(&self.wiring.node, &text, &indexes);
-        played.complaints.extend(self.runtime.block_on(compared)?);
+        self.bed.compare(node, &observed, settled, played)?;
         Ok(settled.clone())
+    }
+
+    /// What the kernels of all nodes hold.
+    fn held_everywhere(&mut self, played: &mut Played) -> Result<BTreeMap<String, Ruleset>> {
+        let names: Vec<String> = self.bed.wiring.nodes.keys().cloned().collect();
+        let mut rulesets = BTreeMap::new();
+        for name in names {
+            let ruleset = self.held(&name, played).with_context(|| format!("on {name}"))?;
+            rulesets.insert(name, ruleset);
+        }
+        Ok(rulesets)
+    }
+
+    /// Makes the stage's changes, and probes nobody. When it returns, they are committed.
+    pub fn change(&mut self, stage: &Stage) -> Result<Played> {
+        let mut played = Played::default();
+        for event in &stage.events {
+            self.carry_out(event, &mut played)?;
+        }
+        for (name, (agent, _)) in &mut self.agents {
+            agent.follow_ports(&mut played, self.bed.node(name)?).with_context(|| format!("on {name}"))?;
+            // Whatever bridges have learned meanwhile.
+            while agent.pass_on(&mut played, Duration::ZERO)? {}
+        }
+        played.reports.sort();
+        Ok(played)
+    }
+
+    /// A namespace in which stations are, by its name.
+    pub fn place(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.bed.wiring.places.get(name).cloned()
     }
 }
 
 impl Arm for NetnsArm {
     fn play(&mut self, stage: &Stage) -> Result<Played> {
-        let mut played = Played::default();
-        for event in &stage.events {
-            self.carry_out(event, &mut played)?;
-        }
-        if let Some(agent) = &mut self.agent {
-            agent.follow_ports(&mut played, &self.wiring.wires)?;
-            // Whatever bridges have learned meanwhile.
-            while agent.pass_on(&mut played, Duration::ZERO)? {}
-        }
-        played.reports.sort();
-        let ruleset = self.held(&mut played)?;
-        played.nft = ruleset.to_string();
-        let ports = self.wiring.ports();
-        let bridge = Bridge { ruleset: &ruleset, stations: &stage.stations, ports: &ports };
-        played.predicted = Some(bridge.outcomes(stage.wanted.keys()));
-        let field =
-            Field { stations: &stage.stations, namespaces: &self.wiring.pods, slowness: self.slowness };
-        self.runtime.block_on(self.wiring.forget_neighbours())?;
-        played.outcomes = self.runtime.block_on(round(&field, &stage.wanted))?;
+        let mut played = self.change(stage)?;
+        let rulesets = self.held_everywhere(&mut played)?;
+        self.bed.probe(stage, &rulesets, &mut played)?;
         Ok(played)
     }
 }

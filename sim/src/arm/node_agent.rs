@@ -1,50 +1,38 @@
-//! The agent as it runs on a node: the compiler, the netlink driver, the link watcher, and the listener for other
-//! people's changes.
+//! The agent as it runs on a node: the compiler, a kernel, and the watcher of the node's links.
 
-use alloc::collections::BTreeMap;
 use core::time::Duration;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use driver_nft::{Links, Monitor, NftKernel};
-use policy_core::Input;
-use policy_core::model::{BridgePort, Kind, Object};
+use driver_nft::{Links, Monitor};
+use policy_core::model::{BridgePort, Kind, Mac, Object};
+use policy_core::{Config, Input, Kernel};
 
 use super::Played;
+use super::wiring::Node;
 use crate::agent::Agent;
-use crate::netns::Namespace;
-use crate::plan::StationId;
 
 /// How long the kernel may take to report something; it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running agent.
-pub(super) struct NodeAgent {
+pub(super) struct NodeAgent<K> {
     /// The compiler and its kernel.
-    pub(super) agent: Agent<NftKernel>,
+    pub(super) agent: Agent<K>,
     watcher: Links,
-    monitor: Monitor,
     listed: bool,
 }
 
-impl NodeAgent {
-    /// Starts the agent of `node` in its namespace.
-    pub(super) fn start(node: &str, namespace: &Namespace) -> Result<Self> {
-        namespace.run(|| {
-            let kernel = NftKernel::open().context("cannot open the nftables driver")?;
-            let monitor = kernel.monitor().context("cannot listen to changes of the tables")?;
-            let watcher = Links::open().context("cannot watch the node's links")?;
-            Ok(Self { agent: Agent::new(node, kernel), watcher, monitor, listed: false })
-        })?
+impl<K: Kernel> NodeAgent<K> {
+    /// Starts the agent with `config` in the network namespace that this thread is in.
+    pub(super) fn start(config: Config, kernel: K) -> Result<Self> {
+        let watcher = Links::open().context("cannot watch the node's links")?;
+        Ok(Self { agent: Agent::new(config, kernel), watcher, listed: false })
     }
 
-    /// Passes on what the kernel says about ports until the agent knows those of `wires`, and no others. The first time
+    /// Passes on what the kernel says about ports until the agent knows those of `node`, and no others. The first time
     /// they are listed.
-    pub(super) fn follow_ports(
-        &mut self,
-        played: &mut Played,
-        wires: &BTreeMap<StationId, BridgePort>,
-    ) -> Result<()> {
+    pub(super) fn follow_ports(&mut self, played: &mut Played, node: &Node) -> Result<()> {
         if !self.listed {
             let ports = self.watcher.dump().context("cannot list the node's ports")?;
             let objects = ports.into_iter().map(Object::Port).collect();
@@ -52,7 +40,7 @@ impl NodeAgent {
             self.listed = true;
         }
         let deadline = Instant::now() + PATIENCE;
-        while !self.knows(wires) {
+        while !self.knows(node) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let known: Vec<&BridgePort> = self.agent.ports().collect();
@@ -78,27 +66,32 @@ impl NodeAgent {
         Ok(any)
     }
 
-    /// Waits until the kernel announces that somebody else has changed the table, and tells the agent.
-    pub(super) fn notice_tampering(&mut self, played: &mut Played) -> Result<()> {
-        loop {
-            let notice =
-                self.monitor.next(Some(PATIENCE)).context("cannot listen to changes of the tables")?;
-            let notice = notice.context("the kernel did not announce somebody else's change of the table")?;
-            if notice.is_tampering() {
-                return played.tell(&mut self.agent, Input::Tampered);
-            }
-        }
-    }
-
-    fn knows(&self, wires: &BTreeMap<StationId, BridgePort>) -> bool {
+    fn knows(&self, node: &Node) -> bool {
+        // A station that has sent with the MAC of another is where the bridge expects that one.
+        let has_learned = |bridge: &str, mac: &Mac| {
+            self.agent.ports().any(|port| &*port.bridge == bridge && port.stations.contains(mac))
+        };
         let as_wired = |port: &BridgePort| {
-            let wanted = wires.values().find(|wanted| wanted.index == port.index);
+            let wanted = node.ports().find(|wanted| wanted.index == port.index);
             wanted.is_some_and(|wanted| {
                 wanted.bridge == port.bridge
                     && wanted.far_mac == port.far_mac
                     && wanted.far_name == port.far_name
+                    && wanted.name == port.name
+                    && wanted.stations.iter().all(|mac| has_learned(&port.bridge, mac))
             })
         };
-        self.agent.ports().all(as_wired) && self.agent.ports().count() == wires.len()
+        self.agent.ports().all(as_wired) && self.agent.ports().count() == node.ports().count()
+    }
+}
+
+/// Waits until the kernel announces that somebody else has changed the table.
+pub(super) fn notice_tampering(monitor: &mut Monitor) -> Result<()> {
+    loop {
+        let notice = monitor.next(Some(PATIENCE)).context("cannot listen to changes of the tables")?;
+        let notice = notice.context("the kernel did not announce somebody else's change of the table")?;
+        if notice.is_tampering() {
+            return Ok(());
+        }
     }
 }

@@ -13,6 +13,8 @@ use super::socket::{tcp_socket, udp_socket};
 
 /// How many connections may wait to be accepted; more than a round has pods.
 const BACKLOG: u32 = 1024;
+/// More than any datagram of a probe carries, in bytes.
+const BIGGEST: usize = 8192;
 
 /// Answers TCP probes to `port` until `tasks` ends.
 pub(super) fn tcp(at: &Place, port: u16, receipts: &Receipts, tasks: &mut JoinSet<()>) -> Result<()> {
@@ -39,17 +41,19 @@ async fn converse(mut stream: TcpStream, receipts: Receipts) {
     }
 }
 
-/// Answers UDP probes to `port` until `tasks` ends.
+/// Answers UDP probes to `port` until `tasks` ends, each with as much as it carries.
 pub(super) fn udp(at: &Place, port: u16, receipts: &Receipts, tasks: &mut JoinSet<()>) -> Result<()> {
     let socket = at.namespace.run(|| udp_socket(at, port))??;
     let receipts = receipts.clone();
     tasks.spawn(async move {
-        let mut nonce: Nonce = [0; 8];
+        let mut datagram = vec![0; BIGGEST];
         loop {
             // An error belongs to an answer sent earlier; the socket goes on.
-            if let Ok((8, sender)) = socket.recv_from(&mut nonce).await {
-                receipts.receive(nonce);
-                drop(socket.send_to(&answer(nonce), sender).await);
+            let Ok((length, sender)) = socket.recv_from(&mut datagram).await else { continue };
+            if let Some(nonce) = datagram.first_chunk_mut() {
+                receipts.receive(*nonce);
+                *nonce = answer(*nonce);
+                drop(socket.send_to(datagram.get(..length).unwrap_or_default(), sender).await);
             }
         }
     });
@@ -59,11 +63,12 @@ pub(super) fn udp(at: &Place, port: u16, receipts: &Receipts, tasks: &mut JoinSe
 /// Whether the kernel at the receiver holds half a connection to `port` from one of `sources`: state `TCP_SYN_RECV`
 /// (3, `include/net/tcp_states.h`) in `/proc/net/tcp` or `tcp6`.
 pub(super) fn half_open(at: &Place, port: u16, sources: &[SocketAddr]) -> Result<bool> {
-    let file = if at.address.is_ipv4() { "tcp" } else { "tcp6" };
+    let address = at.address()?;
+    let file = if address.is_ipv4() { "tcp" } else { "tcp6" };
     let path = format!("/proc/thread-self/net/{file}");
     let table = at.namespace.run(|| std::fs::read_to_string(&path))?;
     let table = table.with_context(|| format!("cannot read {path}"))?;
-    let local = SocketAddr::new(at.address, port);
+    let local = SocketAddr::new(address, port);
     Ok(sources.iter().any(|source| holds_half(&table, local, *source)))
 }
 

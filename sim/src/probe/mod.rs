@@ -1,9 +1,14 @@
 //! Probes: what is sent from one station to another, and what comes of it.
 
+mod air;
+mod ethernet;
 mod listen;
+mod packet;
 mod program;
 mod receipts;
+mod refused;
 mod round;
+mod sctp;
 mod send;
 mod socket;
 
@@ -14,6 +19,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use crate::plan::StationId;
+pub use air::broadcast;
 pub use round::{Field, PATIENCE, WINDOW, round};
 
 /// One question to the network: may `from` reach `to`?
@@ -46,6 +52,36 @@ pub enum ProbeKind {
     Tcp(u16),
     /// A UDP datagram to this port, and one back.
     Udp(u16),
+    /// A UDP datagram to this port that has to be cut into fragments, and one back.
+    UdpBig(u16),
+    /// A UDP datagram to this port, where nobody listens, and the ICMP error that says so.
+    IcmpError(u16),
+    /// An SCTP chunk that opens an association with this port, and the one that answers it: RFC 9260 section 5.1. No
+    /// kernel needs to know SCTP for that.
+    Sctp(u16),
+    /// An Ethernet frame of this type, which is neither IP nor ARP. There is no answer: nothing would make it one.
+    Ether(u16),
+}
+
+impl ProbeKind {
+    /// What it can be sent over.
+    pub const fn families(self) -> &'static [Family] {
+        match self {
+            Self::Arp => &[Family::Ipv4],
+            Self::Ether(_) => &[Family::Ethernet],
+            Self::Icmp
+            | Self::IcmpError(_)
+            | Self::Sctp(_)
+            | Self::Tcp(_)
+            | Self::Udp(_)
+            | Self::UdpBig(_) => &[Family::Ipv4, Family::Ipv6],
+        }
+    }
+
+    /// Whether routers pass it on.
+    pub const fn is_routable(self) -> bool {
+        !matches!(self, Self::Arp | Self::Ether(_))
+    }
 }
 
 impl fmt::Display for ProbeKind {
@@ -55,34 +91,53 @@ impl fmt::Display for ProbeKind {
             Self::Arp => f.write_str("arp"),
             Self::Tcp(port) => write!(f, "tcp/{port}"),
             Self::Udp(port) => write!(f, "udp/{port}"),
+            Self::UdpBig(port) => write!(f, "udp-big/{port}"),
+            Self::IcmpError(port) => write!(f, "icmp-error/{port}"),
+            Self::Sctp(port) => write!(f, "sctp/{port}"),
+            Self::Ether(ether_type) => write!(f, "ether/{ether_type:#06x}"),
         }
     }
 }
 
 /// A text that is not a probe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not a probe: expected icmp, arp, tcp/PORT or udp/PORT with a port from 1 to 65535")]
+#[error(
+    "not a probe: expected icmp, arp, tcp/PORT, udp/PORT, udp-big/PORT, icmp-error/PORT or sctp/PORT with a port from 1 \
+     to 65535, or ether/0xTYPE with the Ethernet type of neither IP, ARP nor a VLAN tag"
+)]
 pub struct ProbeKindError;
 
 impl FromStr for ProbeKind {
     type Err = ProbeKindError;
 
     fn from_str(text: &str) -> Result<Self, ProbeKindError> {
-        let (protocol, port) = match text.split_once('/') {
-            Some((protocol, port)) => {
-                let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or(ProbeKindError)?;
-                (protocol, Some(port))
-            }
-            None => (text, None),
+        let Some((protocol, number)) = text.split_once('/') else {
+            return match text {
+                "arp" => Ok(Self::Arp),
+                "icmp" => Ok(Self::Icmp),
+                _ => Err(ProbeKindError),
+            };
         };
-        match (protocol, port) {
-            ("arp", None) => Ok(Self::Arp),
-            ("icmp", None) => Ok(Self::Icmp),
-            ("tcp", Some(port)) => Ok(Self::Tcp(port)),
-            ("udp", Some(port)) => Ok(Self::Udp(port)),
+        if protocol == "ether" {
+            return ether_type(number).map(Self::Ether).ok_or(ProbeKindError);
+        }
+        let port = number.parse().ok().filter(|port| *port > 0).ok_or(ProbeKindError)?;
+        match protocol {
+            "icmp-error" => Ok(Self::IcmpError(port)),
+            "sctp" => Ok(Self::Sctp(port)),
+            "tcp" => Ok(Self::Tcp(port)),
+            "udp" => Ok(Self::Udp(port)),
+            "udp-big" => Ok(Self::UdpBig(port)),
             _ => Err(ProbeKindError),
         }
     }
+}
+
+/// The Ethernet type that `text` writes in hexadecimal: from 0x0600 (below, the field is a length: IEEE 802.3 section
+/// 3.2.6), and none that means something of its own to a bridge.
+fn ether_type(text: &str) -> Option<u16> {
+    let number = u16::from_str_radix(text.strip_prefix("0x")?, 16).ok()?;
+    (number >= 0x0600 && ![0x0800, 0x0806, 0x8100, 0x86dd, 0x88a8].contains(&number)).then_some(number)
 }
 
 impl<'de> Deserialize<'de> for ProbeKind {
@@ -98,11 +153,11 @@ impl JsonSchema for ProbeKind {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(icmp|arp|(tcp|udp)/[1-9][0-9]{0,4})$" })
+        json_schema!({ "type": "string", "pattern": "^(icmp|arp|(tcp|udp|udp-big|icmp-error|sctp)/[1-9][0-9]{0,4}|ether/0x[0-9a-fA-F]{4})$" })
     }
 }
 
-/// An address family.
+/// An address family, or none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -110,16 +165,14 @@ pub enum Family {
     Ipv4,
     /// IPv6.
     Ipv6,
-}
-
-impl Family {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+    /// Neither: what is straight in an Ethernet frame.
+    Ethernet,
 }
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Ethernet => "ethernet",
             Self::Ipv4 => "ipv4",
             Self::Ipv6 => "ipv6",
         })
@@ -133,7 +186,7 @@ pub enum Outcome {
     Closed,
     /// It arrived, but the answer did not come back: never right.
     OneWay,
-    /// The answer came back.
+    /// The answer came back, if there is one to come; else it arrived.
     Open,
 }
 
@@ -144,5 +197,33 @@ impl fmt::Display for Outcome {
             Self::OneWay => "one-way",
             Self::Open => "open",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("icmp")]
+    #[test_case("arp")]
+    #[test_case("tcp/80")]
+    #[test_case("udp-big/65535")]
+    #[test_case("icmp-error/9")]
+    #[test_case("sctp/3868")]
+    #[test_case("ether/0x88b5")]
+    fn a_probe_is_written_as_it_is_read(text: &str) {
+        assert_eq!(text.parse::<ProbeKind>().map(|kind| kind.to_string()), Ok(text.to_owned()));
+    }
+
+    #[test_case("icmp/1"; "a port where none is")]
+    #[test_case("tcp"; "no port")]
+    #[test_case("sctp/0"; "port zero")]
+    #[test_case("ether/88b5"; "not hexadecimal")]
+    #[test_case("ether/0x0800"; "IPv4")]
+    #[test_case("ether/0x8100"; "a tag")]
+    #[test_case("ether/0x05dc"; "a length")]
+    fn other_texts_are_no_probes(text: &str) {
+        assert_eq!(text.parse::<ProbeKind>(), Err(ProbeKindError));
     }
 }

@@ -15,8 +15,10 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use policy_core::model::Mac;
+
 use super::receipts::Receipts;
-use super::{Outcome, Probe, ProbeKind, listen, program, send};
+use super::{Outcome, Probe, ProbeKind, ethernet, listen, program, refused, sctp, send};
 use crate::netns::Namespace;
 use crate::plan::{Station, StationId};
 use crate::scenario::Wanted;
@@ -26,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a probe that is not to be answered is watched after the last probe was sent.
 pub const WINDOW: Duration = Duration::from_millis(350);
 /// How much longer than the slowest answer it is watched.
-const MARGIN: Duration = Duration::from_millis(50);
+pub(super) const MARGIN: Duration = Duration::from_millis(50);
 
 /// Who stands where, for real.
 pub struct Field<'a> {
@@ -45,8 +47,17 @@ pub(super) struct Place {
     pub(super) namespace: Arc<Namespace>,
     /// The interface in it.
     pub(super) interface: String,
+    /// The interface's Ethernet address.
+    pub(super) mac: Mac,
+    /// The address, if the probe goes over a family that has any.
+    pub(super) address: Option<IpAddr>,
+}
+
+impl Place {
     /// The address, of the probe's family.
-    pub(super) address: IpAddr,
+    pub(super) fn address(&self) -> Result<IpAddr> {
+        self.address.with_context(|| format!("{} has no address of the probe's family", self.interface))
+    }
 }
 
 /// A probe under way.
@@ -56,8 +67,8 @@ pub(super) struct Attempt {
     /// Where it starts.
     pub(super) from: Place,
     /// Who is asked.
-    pub(super) to: IpAddr,
-    /// Where TCP and UDP keep their books.
+    pub(super) to: Place,
+    /// Where probes that carry a number keep their books.
     pub(super) receipts: Receipts,
     /// Dropped as soon as the first frame is on its way; the window of the round begins with the last of them.
     pub(super) unsent: Option<Sender<Infallible>>,
@@ -73,9 +84,13 @@ impl Attempt {
     async fn answered(mut self) -> Result<Probe> {
         let done = match self.probe.kind {
             ProbeKind::Arp => program::arping(&mut self).await,
+            ProbeKind::Ether(ether_type) => ethernet::send(&mut self, ether_type).await,
             ProbeKind::Icmp => program::ping(&mut self).await,
+            ProbeKind::IcmpError(port) => refused::send(&mut self, port).await,
+            ProbeKind::Sctp(port) => sctp::send(&mut self, port).await,
             ProbeKind::Tcp(port) => send::tcp(&mut self, port).await,
-            ProbeKind::Udp(port) => send::udp(&mut self, port).await,
+            ProbeKind::Udp(port) => send::udp(&mut self, port, send::SMALL).await,
+            ProbeKind::UdpBig(port) => send::udp(&mut self, port, send::BIG).await,
         };
         done.with_context(|| format!("cannot probe {}", self.probe)).map(|()| self.probe)
     }
@@ -89,7 +104,7 @@ pub async fn round(field: &Field<'_>, wanted: &BTreeMap<Probe, Wanted>) -> Resul
     let mut senders = JoinSet::new();
     let (unsent, mut all_sent) = channel(1);
     for probe in wanted.keys() {
-        let (from, to) = (field.place(&probe.from, probe)?, field.place(&probe.to, probe)?.address);
+        let (from, to) = (field.place(&probe.from, probe)?, field.place(&probe.to, probe)?);
         let (receipts, unsent) = (receipts.clone(), Some(unsent.clone()));
         senders.spawn(Attempt { probe: probe.clone(), from, to, receipts, unsent }.answered());
     }
@@ -148,11 +163,12 @@ impl Field<'_> {
         Ok(Place {
             namespace: Arc::clone(namespace.with_context(|| format!("{id} has no namespace"))?),
             interface: station.interface(),
-            address: station.address(probe.family).with_context(|| format!("{id} has no address"))?,
+            mac: station.mac,
+            address: station.address(probe.family),
         })
     }
 
-    /// Opens the sockets that answer TCP and UDP probes.
+    /// Opens the sockets that answer probes; `ping` and `arping` are answered by the kernel.
     fn listen(
         &self,
         wanted: &BTreeMap<Probe, Wanted>,
@@ -161,22 +177,22 @@ impl Field<'_> {
     ) -> Result<()> {
         let mut opened = BTreeSet::new();
         for probe in wanted.keys() {
-            if matches!(probe.kind, ProbeKind::Arp | ProbeKind::Icmp)
-                || !opened.insert((&probe.to, probe.family, probe.kind))
-            {
+            // One socket answers datagrams of every size.
+            let kind =
+                if let ProbeKind::UdpBig(port) = probe.kind { ProbeKind::Udp(port) } else { probe.kind };
+            if !opened.insert((&probe.to, probe.family, kind)) {
                 continue;
             }
             let place = self.place(&probe.to, probe)?;
-            let failed = || format!("cannot listen on {} for {}", probe.to, probe.kind);
-            match probe.kind {
-                ProbeKind::Tcp(port) => {
-                    listen::tcp(&place, port, receipts, listeners).with_context(failed)?;
-                }
-                ProbeKind::Udp(port) => {
-                    listen::udp(&place, port, receipts, listeners).with_context(failed)?;
-                }
-                ProbeKind::Arp | ProbeKind::Icmp => {}
-            }
+            let opened = match kind {
+                ProbeKind::Arp | ProbeKind::Icmp | ProbeKind::UdpBig(_) => Ok(()),
+                ProbeKind::Ether(ether_type) => ethernet::listen(&place, ether_type, receipts, listeners),
+                ProbeKind::IcmpError(port) => refused::listen(&place, port, receipts, listeners),
+                ProbeKind::Sctp(port) => sctp::listen(&place, port, receipts, listeners),
+                ProbeKind::Tcp(port) => listen::tcp(&place, port, receipts, listeners),
+                ProbeKind::Udp(port) => listen::udp(&place, port, receipts, listeners),
+            };
+            opened.with_context(|| format!("cannot listen on {} for {kind}", probe.to))?;
         }
         Ok(())
     }

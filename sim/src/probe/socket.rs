@@ -8,7 +8,8 @@ use core::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 use nix::sys::socket::sockopt::BindToDevice;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, setsockopt, socket,
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, setsockopt,
+    socket,
 };
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -18,14 +19,15 @@ use super::round::Place;
 
 /// A TCP socket at `place`; any port, when `port` is 0.
 pub(super) fn tcp_socket(place: &Place, port: u16) -> Result<TcpSocket> {
-    let socket = match place.address {
+    let address = place.address()?;
+    let socket = match address {
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
     // Connections of the round before may still be in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind_device(Some(place.interface.as_bytes()))?;
-    socket.bind(SocketAddr::new(place.address, port))?;
+    socket.bind(SocketAddr::new(address, port))?;
     Ok(socket)
 }
 
@@ -34,10 +36,23 @@ pub(super) fn tcp_socket(place: &Place, port: u16) -> Result<TcpSocket> {
 pub(super) fn udp_socket(place: &Place, port: u16) -> Result<UdpSocket> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let open = |family| socket(family, SockType::Datagram, flags, None);
-    let socket = match SocketAddr::new(place.address, port) {
+    let socket = match SocketAddr::new(place.address()?, port) {
         SocketAddr::V4(address) => bound(open(AddressFamily::Inet)?, place, &SockaddrIn::from(address))?,
         SocketAddr::V6(address) => bound(open(AddressFamily::Inet6)?, place, &SockaddrIn6::from(address))?,
     };
+    Ok(UdpSocket::from_std(socket.into())?)
+}
+
+/// A socket for the SCTP packets of `place`, whether or not the kernel knows SCTP: raw(7), ipv6(7).
+pub(super) fn sctp_socket(place: &Place) -> Result<UdpSocket> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let open = |family| socket(family, SockType::Raw, flags, Some(SockProtocol::Sctp));
+    // Port 0: a raw socket has none.
+    let socket = match SocketAddr::new(place.address()?, 0) {
+        SocketAddr::V4(address) => bound(open(AddressFamily::Inet)?, place, &SockaddrIn::from(address))?,
+        SocketAddr::V6(address) => bound(open(AddressFamily::Inet6)?, place, &SockaddrIn6::from(address))?,
+    };
+    // Sending to an address and receiving from one are the same calls for every socket of the internet families.
     Ok(UdpSocket::from_std(socket.into())?)
 }
 

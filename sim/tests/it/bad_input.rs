@@ -20,7 +20,8 @@ steps:
 #[test_case("field", "description: a\nstesp: []\n", ":2:1: unknown field `stesp`", "steps"; "unknown field")]
 #[test_case("none", "probes: [icmp]\n", ": missing field `description`", ""; "no description")]
 #[test_case("probe", "description: a\nprobes: [icmp, tcp/0]\n", ":2:16: ", "tcp/PORT"; "port zero")]
-#[test_case("nodes", "description: a\nnodes: [a, b]\n", "nodes: 2 are named", "exactly one"; "two nodes")]
+#[test_case("nodes", "description: a\nnodes: [a, b, a]\n", "nodes: a is named twice", ""; "one node twice")]
+#[test_case("no-node", "description: a\nnodes: []\n", "nodes: at least one is needed", ""; "no node")]
 #[test_case("kind", "description: a\nobjects:\n  - {apiVersion: v1, kind: Service, metadata: {name: a}}\n",
     ":3:5: Service of \"v1\" is not one of the kinds that are read", ""; "unknown kind")]
 fn what_is_no_scenario_is_refused(name: &str, text: &str, place: &str, more: &str) {
@@ -55,6 +56,21 @@ fn a_bad_host_is_refused(name: &str, text: &str, place: &str, more: &str) {
 #[test_case("expect", "  - {name: s}\n", ":7:6: missing field `expect`", ""; "a step without expectation")]
 fn a_bad_step_is_refused(name: &str, step: &str, place: &str, more: &str) {
     refused(name, &format!("{START}{step}"), place, more);
+}
+
+#[test_case("send", "{from: one, send: arp-answer, reaches: []}", ":7:51: ", "arp-reply"; "an unknown kind")]
+#[test_case("to", "{from: one, send: arp-reply, reaches: []}",
+    ":7:33: s: a frame of this kind needs `to`", ""; "nobody to answer")]
+#[test_case("sender", "{from: three, send: dad, reaches: []}",
+    ":7:33: s: from: \"three\" is not on a bridge of this node; there are: one, two", ""; "an unknown sender")]
+#[test_case("with", "{from: one, send: arp-probe, with: {source-port: 1, about: two}, reaches: []}",
+    ":7:33: s: with: a frame of this kind has no source-port, about", ""; "fields of another kind")]
+#[test_case("frame-family", "{from: one, send: udp, to: two, with: {source-ip: 'fd00::1'}, reaches: []}",
+    ":7:33: s: with: source-ip: fd00::1 is not of ipv4", ""; "an address of the other family")]
+#[test_case("same", "{from: one, send: dhcp-client, reaches: two}, {from: one, send: dhcp-client, reaches: two}",
+    ":7:79: s: it cannot be told from the frame from one@eth0 at line 7", ""; "two frames alike")]
+fn a_bad_frame_is_refused(name: &str, frames: &str, place: &str, more: &str) {
+    refused(name, &format!("{START}  - {{name: s, expect: {{frames: [{frames}]}}}}\n"), place, more);
 }
 
 fn refused(name: &str, text: &str, place: &str, more: &str) {

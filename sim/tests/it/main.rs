@@ -3,8 +3,11 @@
 extern crate alloc;
 
 mod bad_input;
+mod guide;
 mod host;
+mod kind;
 mod leftovers;
 mod reader;
+mod reference;
 mod results;
 mod running;

@@ -61,6 +61,9 @@ fn one_table_with_its_base_chains_is_there_during_a_run_and_nowhere_else() {
     let ours = [
         "bridge mnp-nft-bridge",
         "bridge mnp-nft-bridge: forward at hook 2",
+        "bridge mnp-nft-bridge: fragments-forward at hook 2",
+        "bridge mnp-nft-bridge: fragments-output at hook 3",
+        "bridge mnp-nft-bridge: fragments-prerouting at hook 0",
         "bridge mnp-nft-bridge: output at hook 3",
         "bridge mnp-nft-bridge: prerouting at hook 0",
     ];

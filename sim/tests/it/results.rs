@@ -27,6 +27,20 @@ fn a_wrong_expectation_fails_on_both_arms_and_shows_the_matrix() {
 }
 
 #[test]
+fn a_frame_that_arrives_elsewhere_fails_on_both_arms_and_is_named() {
+    let frame = "{from: one, send: arp-probe, reaches: []}";
+    let file = TemporaryFile::new("frame.yaml", &format!("{GOOD}expect:\n  frames:\n    - {frame}\n"));
+    for (arm, verbs) in [("model", &["reaches"][..]), ("netns", &["reaches", "by the evaluator reaches"])] {
+        let run = ended(sim(["run", "--arm", arm]).arg(file.path()));
+        assert_eq!(run.status, Some(1), "{}{}", run.out, run.err);
+        for verb in verbs {
+            let sentence = format!("the frame from one@eth0 at line 9 {verb} two@eth0; wanted: nobody");
+            assert!(run.out.contains(&sentence), "{sentence:?} is missing in:\n{}", run.out);
+        }
+    }
+}
+
+#[test]
 fn the_junit_file_counts_what_failed() {
     let (good, bad) =
         (TemporaryFile::new("junit-good.yaml", GOOD), TemporaryFile::new("junit-bad.yaml", &wrong()));

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use policy_core::eval::{Flows, Passage, evaluate};
 use policy_core::model::Mac;
 use policy_core::ruleset::{
-    BaseChain, Chain, ChainName, ChainSpec, Datum, Expr, Field, Hook, KeyType, Rule, Ruleset, Set, SetName,
-    SetSpec,
+    BaseChain, Chain, ChainName, ChainSpec, Datum, Expr, Field, Hook, InterfaceName, KeyType, Rule, Ruleset,
+    Set, SetName, SetSpec,
 };
 use sim::scenario::Scenario;
 use sim::stage::stages;
@@ -77,6 +77,13 @@ fn every_field() -> Ruleset {
             KeyType::Ip4 => Datum::Ip4([10, 0, 0, 1].into()),
             KeyType::Ip6 => Datum::Ip6([0; 16].into()),
             KeyType::Mac => Datum::Mac(Mac([2, 0, 0, 0, 0, 1])),
+            KeyType::FragmentId => Datum::FragmentId(7),
+            KeyType::RawIp4 => Datum::RawIp4([10, 0, 0, 1].into()),
+            KeyType::RawIp6 => Datum::RawIp6([0; 16].into()),
+            KeyType::InterfaceName => Datum::InterfaceName(InterfaceName::new("br0")),
+            KeyType::Vlan => Datum::Vlan(7),
+            KeyType::RawShort => Datum::RawShort(7),
+            KeyType::RawMac => Datum::RawMac(Mac([2, 0, 0, 0, 0, 1])),
             KeyType::Byte | KeyType::Unknown(_) => Datum::Byte(0),
         };
         let spec = SetSpec { key: vec![field.key_type()], ..SetSpec::default() };
@@ -99,7 +106,7 @@ fn every_field() -> Ruleset {
 pub(super) fn frame(bytes: &[u8]) -> Features {
     let mut features = Features::default();
     let mut flows = Flows::default();
-    let passage = Passage { hook: Hook::Forward, input: Some(3), output: None, frame: bytes };
+    let passage = Passage { hook: Hook::Forward, input: Some(3), output: None, bridge: None, frame: bytes };
     let decision = evaluate(&EVERY_FIELD, &mut flows, &passage);
     features.saw(format_args!("{decision:?}"));
     // The sets that now hold something are those of the fields that are there.

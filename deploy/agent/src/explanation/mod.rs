@@ -62,7 +62,7 @@ impl From<&NamespacedName> for NameText {
 #[derive(Debug, Serialize)]
 struct View {
     allowed: bool,
-    /// `free`, `isolated`, `exempt` or `unenforced`.
+    /// `free`, `guarded`, `isolated`, `exempt`, `quarantined` or `unenforced`.
     standing: &'static str,
     reason: String,
     /// The policies that isolate the end.
@@ -177,6 +177,7 @@ impl Explainer<'_> {
     fn view(&self, end: &End, trace: &Trace) -> View {
         let (standing, reason) = match &trace.standing {
             Standing::Free => ("free", "no policy isolates it".to_owned()),
+            Standing::Guarded(breach) => ("guarded", format!("the network's guard drops it: {breach}")),
             Standing::Isolated { exempt: Some(exempt), .. } => {
                 ("exempt", format!("{exempt} passes whatever the policies say"))
             }
@@ -186,6 +187,11 @@ impl Explainer<'_> {
             Standing::Isolated { exempt: None, .. } => {
                 ("isolated", "it is isolated, and no policy allows this".to_owned())
             }
+            Standing::Quarantined => (
+                "quarantined",
+                "its network status lists no mac, so nobody is known to own its bridge port, and such ports pass nothing"
+                    .to_owned(),
+            ),
             Standing::Unenforced(reason) => {
                 let network = end.find(self.world).map(|(_, attachment)| &attachment.network);
                 let reason = network.map(|network| words::unenforced(reason, network)).unwrap_or_default();
@@ -194,7 +200,7 @@ impl Explainer<'_> {
         };
         let policies = match &trace.standing {
             Standing::Isolated { policies, .. } => policies.as_slice(),
-            Standing::Free | Standing::Unenforced(_) => &[],
+            Standing::Free | Standing::Guarded(_) | Standing::Quarantined | Standing::Unenforced(_) => &[],
         };
         let mut policies: Vec<PolicyView> = policies.iter().map(|policy| self.policy(policy)).collect();
         if standing == "exempt" {

@@ -4,7 +4,9 @@ use alloc::collections::BTreeSet;
 
 use anyhow::Result;
 use clap::Args;
+use driver_nft::StateWish;
 use policy_core::ruleset::Ruleset;
+use policy_core::{BridgeNames, Config, StateEngine};
 use serde::Serialize;
 
 use super::json;
@@ -21,6 +23,7 @@ does until it has seen their ports.
 Examples:
   mnp-nft-bridge render -f manifests/ --node worker-1
   mnp-nft-bridge render -f manifests/ --node worker-1 | nft -c -f -
+  mnp-nft-bridge render -f manifests/ --node worker-1 --state conntrack
   kubectl get pods,namespaces,net-attach-def,multi-networkpolicies -A -o yaml |
     mnp-nft-bridge render -f - --node worker-1"
 )]
@@ -29,6 +32,9 @@ pub(crate) struct Arguments {
     source: Source,
     #[command(flatten)]
     settings: Settings,
+    /// What follows connections: conntrack or sets. There is no kernel to ask here, so auto means sets.
+    #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
+    state: StateWish,
     /// The node, as in the pods' spec.nodeName.
     #[arg(long, value_name = "NAME")]
     node: String,
@@ -45,7 +51,11 @@ struct Rendered<'a> {
 pub(crate) fn run(arguments: &Arguments, form: Form) -> Result<Answer> {
     let manifests = Manifests::load_all(&arguments.source)?;
     let node = arguments.node.as_str();
-    let (compiler, reports) = manifests.tell(&arguments.settings.config(node));
+    let state = arguments.state.offline();
+    // A kernel that can follow connections by conntrack can also say which bridge a frame is on.
+    let bridge_names = BridgeNames::of(state == StateEngine::Conntrack);
+    let config = Config { state, bridge_names, ..arguments.settings.config(node) };
+    let (compiler, reports) = manifests.tell(&config);
     let ruleset = compiler.desired();
     let mut remarks = manifests.remarks(&reports);
     let nodes: BTreeSet<&str> = compiler.world().pods().filter_map(|pod| pod.node.as_deref()).collect();

@@ -1,0 +1,164 @@
+//! The loop: takes messages, feeds the core, serves it with the kernel, and says what happened.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use anyhow::Result;
+use policy_core::{Attendant, Compiler, Config, Input, Kernel, Outcome, Time};
+use tracing::{debug, error, info};
+
+use super::feedback::Feedback;
+use super::journal::Journal;
+use super::metrics::Snapshot;
+use super::{Content, Message};
+
+/// How many messages are taken in at most before the kernel is served: a flood of events must not keep it waiting.
+const BATCH: usize = 4_096;
+
+/// The core, its kernel, and what they are told.
+pub(crate) struct Enforcer<K> {
+    attendant: Attendant<Option<Journal>>,
+    kernel: K,
+    inbox: Receiver<Message>,
+    started: Instant,
+    /// When the oldest event was heard of that the kernel has not been served with.
+    oldest: Option<Instant>,
+    synced: bool,
+    /// Whether the kernel has refused the last transaction.
+    refused: bool,
+    feedback: Feedback,
+}
+
+impl<K: Kernel> Enforcer<K> {
+    /// An enforcer that knows nothing yet.
+    pub(crate) fn new(
+        config: &Config,
+        kernel: K,
+        inbox: Receiver<Message>,
+        feedback: Feedback,
+        journal: Option<Journal>,
+    ) -> Self {
+        Self {
+            attendant: Attendant::new(config, journal),
+            kernel,
+            inbox,
+            started: Instant::now(),
+            oldest: None,
+            synced: false,
+            refused: false,
+            feedback,
+        }
+    }
+
+    /// Works until it is asked to stop.
+    ///
+    /// # Errors
+    /// A source of events has failed.
+    pub(crate) fn work(mut self) -> Result<()> {
+        loop {
+            self.serve();
+            let Some(first) = self.wait() else { return Ok(()) };
+            let more: Vec<Message> = self.inbox.try_iter().take(BATCH).collect();
+            self.oldest = Some(first.at);
+            for message in [first].into_iter().chain(more) {
+                match message.content {
+                    Content::Failed(error) => return Err(error),
+                    Content::Input(input) => self.take(input),
+                    Content::Look(answer) => {
+                        // Whoever asked may have given up.
+                        drop(answer.try_send(self.snapshot()));
+                    }
+                    Content::Problems(object, problems) => self.feedback.problems(object, problems),
+                    Content::Stop => return Ok(()),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match &input {
+            Input::Remove(object) => self.feedback.forget(object),
+            Input::Tampered => self.feedback.tampered(),
+            _ => {}
+        }
+        self.attendant.tell(input, self.now());
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::of(self.compiler());
+        (snapshot.synced, snapshot.refused) = (self.synced, self.refused);
+        self.feedback.complete(&mut snapshot);
+        snapshot
+    }
+
+    const fn compiler(&self) -> &Compiler {
+        self.attendant.compiler()
+    }
+
+    fn now(&self) -> Time {
+        Time(self.started.elapsed())
+    }
+
+    /// The next message; one that time has passed, when the core waits for that. None when nobody can send any more.
+    fn wait(&self) -> Option<Message> {
+        let tick = || Message { at: Instant::now(), content: Content::Input(Input::Tick) };
+        let Some((at, _)) = self.compiler().poll_timeout() else { return self.inbox.recv().ok() };
+        match self.inbox.recv_timeout(at.0.saturating_sub(self.started.elapsed())) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => Some(tick()),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Serves the core until it wants nothing more.
+    fn serve(&mut self) {
+        let started = self.started;
+        while let Some(outcome) = self.attendant.serve(&mut self.kernel, || Time(started.elapsed())) {
+            match outcome {
+                Outcome::Observed => debug!("the kernel's table was read"),
+                Outcome::Committed(transaction) => {
+                    let (generation, ops) = (transaction.generation.0, transaction.ops.len());
+                    let waited = self.oldest.take().map(|heard| heard.elapsed());
+                    let waited_us = waited.map_or(0, |waited| waited.as_micros());
+                    info!(generation, ops, waited_us, "the kernel has committed a change");
+                    self.feedback.committed(ops, waited);
+                    self.refused = false;
+                }
+                Outcome::Refused(transaction, reason) => {
+                    let generation = transaction.generation.0;
+                    error!(generation, %reason, "the kernel has refused a change; it is tried again");
+                    self.feedback.refused();
+                    self.refused = true;
+                }
+                Outcome::Reported(report) => self.feedback.problems(report.object, report.problems),
+                Outcome::Unobservable(reason) => {
+                    error!(%reason, "the kernel's table cannot be read; it is tried again");
+                }
+                other => error!(?other, "something unknown has happened"),
+            }
+        }
+        if !self.synced && self.compiler().is_settled() {
+            self.synced = true;
+            let world = self.compiler().world();
+            info!(
+                pods = world.pods().count(),
+                policies = world.policies().count(),
+                ports = world.ports().count(),
+                chains = self.compiler().applied().chains.len(),
+                "everything is known, and the kernel enforces it"
+            );
+        }
+        self.renew_journal();
+        debug!(settled = self.compiler().is_settled(), "served");
+    }
+}
+
+impl<K> Enforcer<K> {
+    /// Lets the journal go on in a new file, if that is due.
+    fn renew_journal(&mut self) {
+        if let Some(mut journal) = self.attendant.witness().take() {
+            journal.renew(self.attendant.compiler());
+            *self.attendant.witness() = Some(journal);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What people and programs are told of what happens: the log, the metrics, and Events.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use driver_kube::events::Told;
+use policy_core::model::{ObjectId, Problem};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tracing::{info, warn};
+
+use super::metrics::{Metrics, Snapshot, name};
+
+/// Where news go.
+#[derive(Debug)]
+pub(crate) struct Feedback {
+    metrics: Metrics,
+    /// To whoever writes Events; none without an API server.
+    events: Option<Sender<Told>>,
+    /// How many problems each object has that has some.
+    troubled: BTreeMap<ObjectId, usize>,
+}
+
+impl Feedback {
+    /// Nothing has happened yet.
+    pub(crate) const fn new(metrics: Metrics, events: Option<Sender<Told>>) -> Self {
+        Self { metrics, events, troubled: BTreeMap::new() }
+    }
+
+    /// The kernel has committed a change; `waited` is the time since its oldest event.
+    pub(crate) fn committed(&self, operations: usize, waited: Option<Duration>) {
+        self.metrics.committed(operations, waited);
+    }
+
+    /// The kernel has refused a change.
+    pub(crate) fn refused(&self) {
+        self.metrics.refused();
+    }
+
+    /// Another program has changed the table.
+    pub(crate) fn tampered(&self) {
+        self.metrics.tampered();
+    }
+
+    /// All problems of an object; none means that earlier ones are solved.
+    pub(crate) fn problems(&mut self, object: ObjectId, problems: Vec<Problem>) {
+        if problems.is_empty() {
+            info!(%object, "earlier problems are solved");
+            self.troubled.remove(&object);
+        } else {
+            self.troubled.insert(object.clone(), problems.len());
+        }
+        for problem in &problems {
+            warn!(%object, path = %problem.path, reason = %problem.reason, "this cannot be enforced");
+        }
+        let Some(events) = &self.events else { return };
+        // Whoever writes Events may be slow: enforcement does not wait for them.
+        match events.try_send(Told { object, problems }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.metrics.event("overflowed"),
+            Err(TrySendError::Closed(_)) => self.events = None,
+        }
+    }
+
+    /// Adds to a snapshot what is known here.
+    pub(crate) fn complete(&self, snapshot: &mut Snapshot) {
+        for object in self.troubled.keys() {
+            *snapshot.troubled.entry(name(object.kind())).or_default() += 1;
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub(crate) fn forget(&mut self, object: &ObjectId) {
+        self.troubled.remove(object);
+    }
+}
