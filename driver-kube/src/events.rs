@@ -199,7 +199,7 @@ mod tests {
 
     /// How many Events are written from `from` until nothing is to be done for some time.
     fn written(pace: &mut Pace, from: Duration) -> usize {
-        (0..).take_while(|_| matches!(pace.next(from), Next::Write(_))).count()
+        core::iter::repeat_with(|| pace.next(from)).take_while(|next| matches!(next, Next::Write(_))).count()
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl<K: Kernel> Agent<K> {
                     bail!("the kernel refused transaction {}: {error}\n{transaction}", transaction.generation)
                 }
                 Outcome::Unobservable(error) => bail!("the kernel's table cannot be read: {error}"),
+                Outcome::Observed => {}
                 other => bail!("the loop did something unknown: {other:?}"),
             }
         }

@@ -79,7 +79,14 @@ impl<K: Kernel> Enforcer<K> {
         match &input {
             Input::Remove(object) => self.feedback.forget(object),
             Input::Tampered => self.feedback.tampered(),
-            _ => {}
+            Input::Applied(_)
+            | Input::Observed(_)
+            | Input::Refused { .. }
+            | Input::Relist { .. }
+            | Input::Tick
+            | Input::Unobservable
+            | Input::Upsert(_)
+            | _ => {}
         }
         self.attendant.tell(input, self.now());
     }

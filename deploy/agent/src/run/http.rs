@@ -28,7 +28,7 @@ use super::{Content, Inbox};
 
 /// How long the enforcer may take to answer before it counts as dead. It is busy for this long only while the kernel is.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The content type of OpenMetrics text, version 1.0.
+/// The content type of `OpenMetrics` text, version 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What answers need.

@@ -182,7 +182,7 @@ impl Metrics {
         self.events.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// All of it in the OpenMetrics text format, with what there is and what the kernel has counted.
+    /// All of it in the `OpenMetrics` text format, with what there is and what the kernel has counted.
     ///
     /// # Errors
     /// It cannot be written, which would be a fault in the library.
@@ -321,7 +321,7 @@ fn label(judged: &Judged) -> AttachmentLabel {
     }
 }
 
-/// `VmRSS` of `/proc/self/status`, proc_pid_status(5); 0 where there is no /proc.
+/// `VmRSS` of `/proc/self/status`, `proc_pid_status(5)`; 0 where there is no /proc.
 fn resident_bytes() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,8 +1,8 @@
 //! Metrics and health: what they say is what is the case.
 
+use core::net::Ipv4Addr;
 use std::fs;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
