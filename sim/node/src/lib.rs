@@ -17,6 +17,7 @@ mod api;
 pub mod campaign;
 mod choice;
 mod coverage;
+mod invariant;
 mod links;
 mod nft;
 mod run;

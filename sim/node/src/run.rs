@@ -9,16 +9,16 @@ use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::time::Duration;
 
-use driver_nft::NftError;
 use policy_core::journal::Entry;
 use policy_core::model::{Kind, Object, ObjectId};
-use policy_core::ruleset::{Ruleset, diff};
-use policy_core::{Compiler, Config, Input, Outcome, Scope, Time, Transaction, compile};
+use policy_core::ruleset::diff;
+use policy_core::{Compiler, Config, Input, Outcome, Time, compile};
 
 use crate::agent::{Agent, Bug};
 use crate::api::{Api, Heard, KINDS};
 use crate::coverage::Coverage;
 use crate::frames::{evaluated, frame};
+use crate::invariant::{Found, committed, difference, does, from_scratch, knows, refused, settled};
 use crate::links::Links;
 use crate::nft::Nft;
 use crate::oracle::Oracle;
@@ -29,13 +29,8 @@ use crate::step::{Foreign, Notice, Scene, Step};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where only the audit can find out that something was changed (`AUDIT_EVERY` of the core, ten minutes).
 const PATIENCE_FOR_AUDIT: Duration = Duration::from_secs(630);
-/// Of so many commits, one is compared with compilation from scratch.
-const FROM_SCRATCH_EVERY: u64 = 8;
 /// Frames that are judged at the end of a run.
 const FRAMES: usize = 12;
-
-/// A difference is told in so many lines at most.
-const LINES_MAX: usize = 40;
 
 /// Something that must not be.
 #[derive(Clone, Debug)]
@@ -68,8 +63,6 @@ pub(crate) struct Run<'a> {
     /// The generation at which an agent with nothing left to do was looked at.
     looked_at: Option<u32>,
 }
-
-type Found = Result<(), String>;
 
 /// Runs `steps` and then lets the faults stop; what happened, and the journal if one was wanted.
 pub fn run(scene: &Scene, steps: &[Step], manner: Manner) -> (Coverage, Vec<Entry>, Result<(), Violation>) {
@@ -415,116 +408,4 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-}
-
-/// A commit leads to what the agent's knowledge demands, and nowhere else.
-fn committed(agent: &Agent, nft: &mut Nft, transaction: &Transaction) -> Found {
-    nft.coverage.commits += 1;
-    if !Kind::ALL.into_iter().all(|kind| agent.listed.contains(&kind)) {
-        return Err(format!("a commit before everything has been listed once:\n{transaction}"));
-    }
-    let wanted = agent.core().desired();
-    let Some((_, behind)) = &nft.commit else {
-        return Err(format!("transaction {} is said to be committed, and was not", transaction.generation));
-    };
-    if *behind != *wanted && !nft.hidden {
-        return Err(format!(
-            "a commit led to something that nobody wanted; to what was wanted:\n{}\nafter transaction {}",
-            difference(behind, wanted),
-            transaction.generation
-        ));
-    }
-    if nft.table == *wanted {
-        (nft.foreign, nft.hidden, nft.silent) = (false, false, false);
-    }
-    knows(agent)?;
-    if transaction.scope == Scope::Replace || nft.coverage.commits.is_multiple_of(FROM_SCRATCH_EVERY) {
-        from_scratch(agent, nft)?;
-    }
-    Ok(())
-}
-
-/// A refused commit changes nothing, unless its answer was lost.
-fn refused(agent: &Agent, nft: &Nft, transaction: &Transaction, error: &NftError, interfered: bool) -> Found {
-    let Some((before, _)) = &nft.commit else { return Ok(()) };
-    if nft.table == *before || interfered || does(&nft.table, agent.core().desired()) {
-        return Ok(());
-    }
-    Err(format!(
-        "transaction {} was refused ({error}), and has changed something; back again:\n{}",
-        transaction.generation,
-        difference(&nft.table, before)
-    ))
-}
-
-/// When nothing is under way and nobody has interfered in secret, the kernel holds what is wanted.
-fn settled(agent: &Agent, nft: &Nft) -> Found {
-    let wanted = agent.core().desired();
-    let at_rest = agent.is_idle() && !nft.hidden && !nft.monitor.foreign && !nft.monitor.lost;
-    if !at_rest || nft.table == *wanted {
-        return Ok(());
-    }
-    Err(format!(
-        "the agent has nothing left to do, but the kernel does not hold what is wanted:\n{}",
-        difference(&nft.table, wanted)
-    ))
-}
-
-/// Whether `table` does what `wanted` does: it may hold chains and sets besides to which nothing leads, or in which there is
-/// nothing.
-fn does(table: &Ruleset, wanted: &Ruleset) -> bool {
-    let is_called = |name: &_| {
-        table.chains.get(name).is_some_and(|chain| {
-            chain.spec.base.is_some_and(|base| base.drop_by_default || !chain.rules.is_empty())
-        })
-    };
-    let more = table.chains.keys().filter(|name| !wanted.chains.contains_key(*name));
-    wanted.chains.iter().all(|(name, chain)| table.chains.get(name) == Some(chain))
-        && wanted.sets.iter().all(|(name, set)| table.sets.get(name) == Some(set))
-        && !more.into_iter().any(is_called)
-}
-
-/// The agent knows what it has been told.
-fn knows(agent: &Agent) -> Found {
-    let world = agent.core().world();
-    let same = |object: &Object| match object {
-        Object::Namespace(namespace) => world.namespace(&namespace.name) == Some(&namespace.labels),
-        Object::Network(network) => world.network(&network.id) == Some(&network.config),
-        Object::Pod(pod) => world.pod(&pod.id) == Some(pod),
-        Object::Policy(policy) => world.policy(&policy.id) == Some(policy),
-        Object::Port(port) => world.port(port.index) == Some(port),
-    };
-    if let Some(object) = agent.told.values().find(|object| !same(object)) {
-        return Err(format!("the agent was told of {}, and knows something else", object.id()));
-    }
-    let known =
-        world.namespaces().count() + world.pods().count() + world.policies().count() + world.ports().count();
-    let told = agent.told.keys().filter(|id| id.kind() != Kind::Network).count();
-    if known == told {
-        return Ok(());
-    }
-    Err(format!("the agent knows {known} objects, and was told of {told}"))
-}
-
-/// Step by step leads where compilation from scratch leads.
-fn from_scratch(agent: &Agent, nft: &mut Nft) -> Found {
-    nft.coverage.from_scratch += 1;
-    let wanted = compile(agent.core().world(), &agent.config);
-    if wanted == *agent.core().desired() {
-        return Ok(());
-    }
-    let desired = agent.core().desired();
-    Err(format!("step by step is not from scratch:\n{}", difference(desired, &wanted)))
-}
-
-/// What leads from one ruleset to another, as text.
-fn difference(from: &Ruleset, to: &Ruleset) -> String {
-    let (scope, ops) = diff(from, to);
-    let text = Transaction { generation: policy_core::Generation(0), scope, ops }.to_string();
-    let mut lines: Vec<&str> = text.lines().take(LINES_MAX + 1).collect();
-    if lines.len() > LINES_MAX {
-        lines.pop();
-        lines.push("... and more");
-    }
-    lines.join("\n")
 }

@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
     /// Change nothing; log what would be committed.
     #[arg(long)]
     dry_run: bool,
-    /// Where /metrics, /healthz and /readyz are served, such as [::]:9642; nowhere, when absent.
+    /// Where /metrics, /healthz and /readyz are served, such as `[::]:9642`; nowhere, when absent.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MNP_NFT_BRIDGE_METRICS_ADDRESS")]
     metrics_address: Option<SocketAddr>,
     /// Write everything that the agent hears and does to this file, for `replay`. What is there is kept as long as it fits.
