@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The core, the loop around it and the guard of commits are the agent's own; everything around them is a model that knows
-//! every fault. A run is a list of steps drawn from a seed; [`run`] says what must never be.
+//! every fault. A run is a list of steps drawn from a seed; [`run()`] says what must never be.
 #![forbid(unsafe_code)]
 
 extern crate alloc;
