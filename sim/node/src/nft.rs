@@ -335,6 +335,13 @@ impl Requests for Handle {
     }
 
     fn commit_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
+        {
+            // What is refused before it is tried must change nothing either.
+            let mut nft = self.0.borrow_mut();
+            if nft.commit.is_none() {
+                nft.commit = Some((nft.table.clone(), nft.table.clone()));
+            }
+        }
         let answer = self.commit(transaction, generation);
         let mut nft = self.0.borrow_mut();
         if answer.is_err() && nft.halves && !nft.dead {
