@@ -165,17 +165,19 @@ impl Sockets {
             Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Some(Vec::new())),
             result => result?,
         };
+        let sets = self.dump(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE))?;
+        let names = decode::set_names(&sets.bytes)?;
         let mut interrupted = listing.interrupted;
         for dump in [
+            Ok(sets),
             self.dump(NFT_MSG_GETCHAIN, "a list of chains", |_| {}),
-            self.dump(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE)),
             self.dump(NFT_MSG_GETRULE, "a list of rules", |w| w.text(NFTA_RULE_TABLE, TABLE)),
         ] {
             let dump = dump?;
             interrupted |= dump.interrupted;
             listing.bytes.extend_from_slice(&dump.bytes);
         }
-        for name in decode::set_names(&listing.bytes)? {
+        for name in names {
             match self.elements(&name) {
                 // The set went away meanwhile.
                 Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
