@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use policy_core::model::{Kind, Labels, Namespace, Object, ObjectId};
-use policy_core::ruleset::{ChainSpec, Op, Ruleset};
+use policy_core::ruleset::{ChainName, ChainSpec, Op, Ruleset, Touched};
 use policy_core::{
-    Compiler, Config, Generation, Input, Kernel, Outcome, Output, SinkFault, Time, Transaction, Wake, pump,
+    Compiler, Config, Generation, Input, Kernel, Outcome, Output, Scope, SinkFault, Time, Transaction, Wake,
+    pump,
 };
 use test_case::test_case;
 
@@ -162,7 +163,54 @@ fn what_an_audit_finds_is_repaired() {
 fn tampering_at_rest_is_looked_at_at_once() {
     let mut compiler = settled();
     compiler.handle_input(Input::Tampered, at(1));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    assert!(!compiler.is_settled());
+}
+
+/// A chain that is not wanted.
+fn touched() -> Touched {
+    let chains = foreign().chains.into_iter().map(|(name, chain)| (name, Some(chain))).collect();
+    Touched { chains, ..Touched::default() }
+}
+
+#[test]
+fn only_what_was_touched_is_repaired_and_the_audit_comes_as_before() {
+    let mut compiler = settled();
+    compiler.handle_input(Input::Tampered, at(1));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    compiler.handle_input(Input::ObservedTouched(touched()), at(2));
+    let repair = transaction(&mut compiler);
+    let names: Vec<ChainName> = foreign().chains.into_keys().collect();
+    let removed = |op: &Op| match op {
+        Op::DelChain(name) | Op::SetRules(name, _) => names.contains(name),
+        Op::AddChain(..) | Op::AddElements(..) | Op::AddSet(..) | Op::DelElements(..) | Op::DelSet(_) => {
+            false
+        }
+    };
+    assert!(repair.scope == Scope::Change && repair.ops.iter().all(removed), "{repair}");
+    compiler.handle_input(Input::Applied(repair.generation), at(3));
+    assert_eq!(compiler.applied(), compiler.desired());
+    assert_eq!(compiler.poll_timeout(), Some((Time(AUDIT), Wake::Audit)));
+}
+
+#[test]
+fn tampering_while_what_was_touched_is_read_makes_it_read_again() {
+    let mut compiler = settled();
+    compiler.handle_input(Input::Tampered, at(1));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    compiler.handle_input(Input::Tampered, at(1));
+    compiler.handle_input(Input::ObservedTouched(touched()), at(2));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    assert_eq!(compiler.poll_output(), None, "nothing is written before the answer");
+    compiler.handle_input(Input::ObservedTouched(Touched::default()), at(3));
+    let _ = transaction(&mut compiler);
+}
+
+#[test]
+fn whoever_wants_the_whole_table_is_not_content_with_a_part() {
+    let mut compiler = listed();
+    compiler.handle_input(Input::ObservedTouched(touched()), at(1));
+    assert_eq!(compiler.poll_output(), None, "the answer is due");
     assert!(!compiler.is_settled());
 }
 
@@ -172,7 +220,7 @@ fn tampering_while_a_transaction_is_in_flight_is_looked_at_after_it() {
     compiler.handle_input(Input::Tampered, at(1));
     assert_eq!(compiler.poll_output(), None, "the answer is due");
     compiler.handle_input(Input::Applied(transaction.generation), at(2));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     compiler.handle_input(Input::Observed(Ruleset::default()), at(3));
     let mut table = Ruleset::default();
     table.apply(&self::transaction(&mut compiler)).unwrap();
