@@ -99,7 +99,7 @@ fn a_commit_ends_the_series_of_refusals() {
     compiler.handle_input(Input::Applied(third.generation), at(60));
     assert!(compiler.is_settled());
     compiler.handle_input(Input::Tampered, at(60));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     compiler.handle_input(Input::Unobservable, at(60));
     assert_eq!(compiler.poll_timeout(), Some((at(80), Wake::Retry)), "from the beginning");
 }
@@ -257,6 +257,7 @@ fn namespace(name: &str) -> Object {
 #[test_case(&Input::Applied(Generation(99)); "acknowledgement of another transaction")]
 #[test_case(&refused(Generation(99), SinkFault::Other); "refusal of another transaction")]
 #[test_case(&Input::Observed(Ruleset::default()); "a table that nobody asked for")]
+#[test_case(&Input::ObservedTouched(touched()); "a part of a table that nobody asked for")]
 #[test_case(&Input::Unobservable; "a failure to read that nobody asked about")]
 #[test_case(&Input::Tick; "a tick")]
 fn an_answer_to_another_question_changes_nothing(input: &Input) {
@@ -370,7 +371,7 @@ fn the_pump_says_what_happened_in_its_order() {
 fn a_chain_that_changes_its_nature_is_replaced_with_the_whole_table() {
     let mut compiler = settled();
     compiler.handle_input(Input::Tampered, at(1));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     let mut found = compiler.desired().clone();
     let wrong = ChainSpec { base: None, comment: "once a base chain".into() };
     found.chains.values_mut().find(|chain| chain.spec.base.is_some()).unwrap().spec = wrong;
