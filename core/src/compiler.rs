@@ -340,7 +340,7 @@ impl Compiler {
         match &mut self.conversation {
             Conversation::Idle => self.observe_touched(),
             Conversation::Applying { suspect, .. } | Conversation::Observing { suspect, .. } => {
-                *suspect = true
+                *suspect = true;
             }
             // The table is read when the wait is over.
             Conversation::Waiting(_) => {}
