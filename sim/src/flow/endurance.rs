@@ -141,6 +141,11 @@ impl Node {
         }
         let manifests =
             std::env::temp_dir().join(format!("endurance-{}-{}", wanted.seed, std::process::id()));
+        if manifests.exists() {
+            // Of a run that was ended: process numbers begin anew in each.
+            fs::remove_dir_all(&manifests)
+                .with_context(|| format!("cannot remove {}", manifests.display()))?;
+        }
         fs::create_dir_all(&manifests).with_context(|| format!("cannot make {}", manifests.display()))?;
         let world: Value = serde_saphyr::from_str(&text).context("the scenario is no YAML")?;
         let items = world.get("objects").context("the scenario has no objects")?;
@@ -203,7 +208,7 @@ impl Node {
         for ping in flows.pings.drain(..) {
             complaints.extend(ping.end()?.losses());
         }
-        complaints.extend(self.leave(before, began_with)?);
+        complaints.extend(self.leave(before, &began_with)?);
         self.tell(begun.elapsed(), &flows, &denied, out)?;
         Ok(complaints)
     }
@@ -212,6 +217,11 @@ impl Node {
         for (deed, times) in &self.tally {
             writeln!(out, "{times:>10}  {}", deed.name())?;
         }
+        writeln!(
+            out,
+            "{:>10}  chains and sets of the table, before and after",
+            self.objects_of_the_kernel()?.len()
+        )?;
         writeln!(out, "{:>10}  commits of the agents", self.keeper.commits)?;
         writeln!(
             out,
@@ -341,19 +351,25 @@ impl Node {
         }
     }
 
-    /// How many chains, sets and rules our table has.
-    fn objects_of_the_kernel(&self) -> Result<[usize; 3]> {
+    /// The names of the chains and sets of our table, and how many rules each chain has.
+    fn objects_of_the_kernel(&self) -> Result<BTreeMap<String, usize>> {
         let path = programs::find(programs::NFT).context("nft is not installed any more")?;
         let run = || Command::new(path).args(["-j", "list", "table", "bridge", "mnp-nft-bridge"]).output();
         let output = self.namespace.run(run)?.context("cannot start nft")?;
         let listed: Value = serde_json::from_slice(&output.stdout).context("nft prints no JSON")?;
         let objects = listed.get("nftables").and_then(Value::as_array).context("nft prints no list")?;
-        let count = |kind| objects.iter().filter(|object| object.get(kind).is_some()).count();
-        Ok([count("chain"), count("set") + count("map"), count("rule")])
+        let mut counts = BTreeMap::new();
+        for (kind, key) in [("chain", "name"), ("set", "name"), ("map", "name"), ("rule", "chain")] {
+            let of_kind = objects.iter().filter_map(|object| object.get(kind)?.get(key)?.as_str());
+            for name in of_kind {
+                *counts.entry(name.to_owned()).or_default() += usize::from(kind == "rule");
+            }
+        }
+        Ok(counts)
     }
 
     /// Everything goes that has come; what remains is compared with the beginning.
-    fn leave(&mut self, before: (u64, usize), began_with: [usize; 3]) -> Result<Vec<String>> {
+    fn leave(&mut self, before: (u64, usize), began_with: &BTreeMap<String, usize>) -> Result<Vec<String>> {
         if self.guest_is_here {
             self.guest()?;
         }
@@ -374,9 +390,13 @@ impl Node {
             }
         }
         let ends_with = self.objects_of_the_kernel()?;
-        if ends_with != began_with {
-            complaints
-                .push(format!("chains, sets and rules: {ends_with:?}, and {began_with:?} in the beginning"));
+        let differing = |one: &BTreeMap<String, usize>, other: &BTreeMap<String, usize>| -> Vec<String> {
+            let names = one.iter().filter(|(name, rules)| other.get(*name) != Some(rules));
+            names.map(|(name, rules)| format!("{name} ({rules} rules)")).collect()
+        };
+        if ends_with != *began_with {
+            let (gone, new) = (differing(began_with, &ends_with), differing(&ends_with, began_with));
+            complaints.push(format!("the table is not as in the beginning; gone: {gone:?}, new: {new:?}"));
         }
         self.keeper.kill()?;
         // The harness' own agent finds nothing to do: what the others left is what compilation from scratch wants.
