@@ -102,7 +102,7 @@ fn advice(lacks: Capability) -> &'static str {
     match lacks {
         Capability::BridgeConntrack => "; load nf_conntrack_bridge, or ask for auto or sets",
         Capability::Ibrname => "; load nft_meta_bridge, or ask for auto or sets",
-        Capability::ChainDeletion | Capability::DynamicSets | Capability::Reject => "",
+        Capability::ChainDeletion | Capability::DynamicSets | Capability::FrameLog | Capability::Reject => "",
     }
 }
 

@@ -16,8 +16,8 @@ use crate::compile::{
     ranges_name, ranges_set, skeleton,
 };
 use crate::config::Config;
-use crate::model::{BridgePort, Direction, Labels, Mac, NamespacedName, Pod, Policy};
-use crate::ruleset::{Chain, ChainSpec, Datum, Key, comment};
+use crate::model::{BridgePort, Direction, Labels, LogWish, Mac, NamespacedName, Pod, Policy};
+use crate::ruleset::{Chain, ChainSpec, Datum, Elements, Key, Set, comment};
 use crate::world::World;
 
 pub(crate) use desired::Desired;
@@ -61,7 +61,19 @@ pub(crate) struct Index {
     zones: Zones,
 }
 
+impl Enforced {
+    /// The attachment's MAC.
+    pub(crate) const fn mac(&self) -> Option<Mac> {
+        self.mac
+    }
+}
+
 impl Index {
+    /// The attachment that a port is known to be of.
+    pub(crate) fn owner(&self, port: u32) -> Option<(&AttachmentId, &Enforced)> {
+        self.attachments.get_key_value(self.owners.get(&port)?)
+    }
+
     /// The index of an empty world.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -83,8 +95,25 @@ impl Index {
     }
 
     /// A namespace was `old` before.
-    pub(crate) fn namespace_changed(&mut self, world: &World, name: &Arc<str>, old: Option<&Labels>) {
+    pub(crate) fn namespace_changed(
+        &mut self,
+        world: &World,
+        name: &Arc<str>,
+        old: Option<&Labels>,
+        wished: Option<LogWish>,
+    ) {
         self.groups.namespace_changed(world, &mut self.desired, name, old, world.namespace(name));
+        if world.log_wish(name) != wished {
+            for pod in self.pods_of(name) {
+                self.refresh_pod(world, &pod);
+            }
+        }
+    }
+
+    /// The local pods of a namespace.
+    fn pods_of(&self, namespace: &Arc<str>) -> Vec<NamespacedName> {
+        let first = NamespacedName::new(namespace.clone(), "");
+        self.local_pods.range(first..).take_while(|pod| pod.namespace == *namespace).cloned().collect()
     }
 
     /// The bridge that a network stands for has changed.
@@ -151,12 +180,9 @@ impl Index {
         let selects = |policy: Option<&Policy>, pod: &Pod| {
             policy.is_some_and(|policy| policy.selector.matches(&pod.labels))
         };
-        let first = NamespacedName::new(id.namespace.clone(), "");
-        let of_namespace = self.local_pods.range(first..).take_while(|pod| pod.namespace == id.namespace);
         let touched =
-            |pod: &&NamespacedName| world.pod(pod).is_some_and(|pod| selects(old, pod) || selects(new, pod));
-        let pods: Vec<NamespacedName> = of_namespace.filter(touched).cloned().collect();
-        for pod in pods {
+            |pod: &NamespacedName| world.pod(pod).is_some_and(|pod| selects(old, pod) || selects(new, pod));
+        for pod in self.pods_of(&id.namespace).into_iter().filter(touched) {
             self.refresh_pod(world, &pod);
         }
     }
@@ -455,6 +481,10 @@ impl Index {
             if *users == 1 {
                 match set {
                     SetUse::Group(group, part) => self.groups.add(world, &mut self.desired, group, *part),
+                    SetUse::Told(origin, flow) => {
+                        let set = Set { spec: flow.spec(*origin), elements: Elements::new() };
+                        self.desired.put_set(flow.told_set(*origin), set);
+                    }
                     SetUse::Ranges { kind, ranges } => {
                         self.desired.put_set(ranges_name(*kind, ranges), ranges_set(*kind, ranges));
                     }
@@ -476,6 +506,7 @@ impl Index {
             self.sets.remove(set);
             match set {
                 SetUse::Group(group, part) => self.groups.remove(&mut self.desired, group, *part),
+                SetUse::Told(origin, flow) => self.desired.remove_set(flow.told_set(*origin)),
                 SetUse::Ranges { kind, ranges } => self.desired.remove_set(ranges_name(*kind, ranges)),
             }
         }
