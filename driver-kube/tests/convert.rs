@@ -173,7 +173,7 @@ fn a_namespace_has_its_name_as_a_label() {
         let converted = convert(
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}),
         );
-        let Object::Namespace(Namespace { name, labels }) = converted.object else {
+        let Object::Namespace(Namespace { name, labels, log: None }) = converted.object else {
             panic!("not a namespace")
         };
         assert_eq!(&*name, "shop");

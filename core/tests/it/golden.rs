@@ -53,7 +53,7 @@ fn cluster() -> Vec<Object> {
     let config = NetworkConfig::Bridge(bridge);
     let elsewhere = Pod { node: Some("there".into()), ..pod("far", "client", 13, &["10.0.0.13"]) };
     vec![
-        Object::Namespace(Namespace { name: "shop".into(), labels }),
+        Object::Namespace(Namespace { name: "shop".into(), labels, log: None }),
         Object::Network(Network { id: NamespacedName::new("shop", "data"), config }),
         Object::Pod(pod("server", "server", 11, &["10.0.0.11", "fd00::11"])),
         Object::Pod(pod("near", "client", 12, &["10.0.0.12", "fd00::12"])),

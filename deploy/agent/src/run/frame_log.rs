@@ -168,6 +168,7 @@ fn write(frame: &LoggedFrame, summary: &Summary, sighted: Option<&Sighted>) {
 fn protocol(number: u8) -> String {
     match number {
         1 => "icmp".to_owned(),
+        2 => "igmp".to_owned(),
         6 => "tcp".to_owned(),
         17 => "udp".to_owned(),
         58 => "icmpv6".to_owned(),
