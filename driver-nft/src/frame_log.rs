@@ -12,7 +12,7 @@ use crate::error::NftError;
 use crate::socket::{NetlinkSocket, Received};
 use crate::uapi::{
     AF_UNSPEC, NFULA_CFG_CMD, NFULA_CFG_MODE, NFULA_CFG_TIMEOUT, NFULA_HWHEADER, NFULA_IFINDEX_PHYSINDEV,
-    NFULA_IFINDEX_PHYSOUTDEV, NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX, NFULA_TIMESTAMP,
+    NFULA_IFINDEX_PHYSOUTDEV, NFULA_L2HDR, NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX, NFULA_TIMESTAMP,
     NFULNL_CFG_CMD_BIND, NFULNL_COPY_PACKET, NFULNL_MSG_CONFIG, NFULNL_MSG_PACKET,
 };
 use crate::wire::{Attributes, WireError, messages, nfgen};
@@ -45,7 +45,7 @@ pub struct LoggedFrame {
     pub input: Option<u32>,
     /// Index of the bridge port it was about to leave by, where that was known.
     pub output: Option<u32>,
-    /// Its Ethernet source and destination; the kernel tells none of the node's own frames.
+    /// Its Ethernet source and destination.
     pub macs: Option<(Mac, Mac)>,
     /// The Ethernet type of what follows.
     pub ether_type: u16,
@@ -60,7 +60,7 @@ impl FrameLog {
     /// header on are told at most.
     ///
     /// # Errors
-    /// Somebody else listens to the group (EBUSY), or the privilege is missing (EPERM).
+    /// Somebody else listens to the group, or the privilege is missing (both EPERM, `nfulnl_recv_config`).
     pub fn open(group: u16, bytes_max: u32) -> Result<Self, NftError> {
         let mut socket = NetlinkSocket::open(NETLINK_NETFILTER, &[])?;
         let mut mode = Vec::from(bytes_max.to_be_bytes());
@@ -107,7 +107,9 @@ pub fn logged_frames(datagram: &[u8]) -> Result<Vec<LoggedFrame>, WireError> {
 fn frame(attributes: &Attributes<'_>) -> LoggedFrame {
     // `struct nfulnl_msg_packet_hdr`: the protocol, the hook, padding.
     let ether_type = attributes.bytes(NFULA_PACKET_HDR).and_then(|header| header.first_chunk().copied());
-    let header = attributes.bytes(NFULA_HWHEADER).unwrap_or_default();
+    // The first one is there for the node's own frames, too; older kernels have only the second.
+    let header = attributes.bytes(NFULA_L2HDR).or_else(|| attributes.bytes(NFULA_HWHEADER));
+    let header = header.unwrap_or_default();
     let mac = |at: usize| Some(Mac(*header.get(at..)?.first_chunk()?));
     LoggedFrame {
         prefix: attributes.text(NFULA_PREFIX).unwrap_or_default(),

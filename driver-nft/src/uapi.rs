@@ -315,6 +315,7 @@ pub(crate) const NFULA_IFINDEX_PHYSOUTDEV: u16 = 7;
 pub(crate) const NFULA_PAYLOAD: u16 = 9;
 pub(crate) const NFULA_PREFIX: u16 = 10;
 pub(crate) const NFULA_HWHEADER: u16 = 16;
+pub(crate) const NFULA_L2HDR: u16 = 21;
 
 /// `linux/netfilter/nfnetlink_log.h`: `enum nfulnl_attr_config`, `enum nfulnl_msg_config_cmds` and `NFULNL_COPY_PACKET`.
 pub(crate) const NFULA_CFG_CMD: u16 = 1;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use policy_core::model::{
-    Attachment, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, Namespace, NamespacedName, Network,
-    NetworkConfig, Object, ObjectId, Pod, PortKind, Protocol,
+    Attachment, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, LogWish, Namespace, NamespacedName,
+    Network, NetworkConfig, Object, ObjectId, Pod, PortKind, Protocol,
 };
 use policy_core::ruleset::{Ruleset, TABLE};
 use policy_core::spec::parse;
@@ -69,6 +69,20 @@ fn policy(name: &str, spec: &str) -> Object {
     let policy = parse(NamespacedName::new("shop", name), Some("data"), &spec);
     assert_eq!(policy.problems, [], "the policies of these clusters are in order");
     Object::Policy(policy)
+}
+
+/// The same policy, which wants a log.
+fn logged(mut policy: Object, wish: LogWish) -> Object {
+    if let Object::Policy(policy) = &mut policy {
+        policy.log = Some(wish);
+    }
+    policy
+}
+
+/// The namespace `shop`, which wants a log.
+fn logged_namespace(wish: LogWish) -> Object {
+    let labels = [("kubernetes.io/metadata.name", "shop")].into_iter().collect();
+    Object::Namespace(Namespace { name: "shop".into(), labels, log: Some(wish) })
 }
 
 /// A kernel that is a value.
@@ -184,6 +198,15 @@ fn goldens() -> BTreeMap<&'static str, String> {
         ("from-clients", table(from_clients())),
         ("from-clients.then-relabelled", then(from_clients(), [relabelled])),
         ("from-clients.then-deleted", transaction(from_clients(), [gone])),
+        (
+            "from-clients.then-log-drop",
+            then(from_clients(), [logged(policy("from-clients", FROM_CLIENTS), LogWish::Drop)]),
+        ),
+        ("from-clients.then-log-all", then(from_clients(), [logged_namespace(LogWish::All)])),
+        (
+            "nobody-isolated.then-log-egress",
+            then(cluster(), [logged(policy("blocks", BLOCKS), LogWish::Drop)]),
+        ),
         ("guarded", table(guarded())),
         ("guarded.then-one-more", then(guarded(), [Object::Pod(one_more), port(14)])),
         ("without-addresses", table(without_addresses())),
