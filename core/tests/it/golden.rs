@@ -47,7 +47,7 @@ fn port(number: u8) -> Object {
 }
 
 /// A namespace with a network, a server here, a client here and a client elsewhere.
-fn cluster() -> Vec<Object> {
+pub(crate) fn cluster() -> Vec<Object> {
     let labels = [("kubernetes.io/metadata.name", "shop")].into_iter().collect();
     let bridge = BridgeNetwork { bridge: "br-data".into(), vlan: None, dhcp: false, guard: None };
     let config = NetworkConfig::Bridge(bridge);
@@ -64,7 +64,7 @@ fn cluster() -> Vec<Object> {
 }
 
 /// A policy of the namespace `shop` from the text of its spec.
-fn policy(name: &str, spec: &str) -> Object {
+pub(crate) fn policy(name: &str, spec: &str) -> Object {
     let spec = serde_json::from_str(spec).unwrap();
     let policy = parse(NamespacedName::new("shop", name), Some("data"), &spec);
     assert_eq!(policy.problems, [], "the policies of these clusters are in order");
@@ -72,7 +72,7 @@ fn policy(name: &str, spec: &str) -> Object {
 }
 
 /// The same policy, which wants a log.
-fn logged(mut policy: Object, wish: LogWish) -> Object {
+pub(crate) fn logged(mut policy: Object, wish: LogWish) -> Object {
     if let Object::Policy(policy) = &mut policy {
         policy.log = Some(wish);
     }
@@ -80,18 +80,18 @@ fn logged(mut policy: Object, wish: LogWish) -> Object {
 }
 
 /// The namespace `shop`, which wants a log.
-fn logged_namespace(wish: LogWish) -> Object {
+pub(crate) fn logged_namespace(wish: LogWish) -> Object {
     let labels = [("kubernetes.io/metadata.name", "shop")].into_iter().collect();
     Object::Namespace(Namespace { name: "shop".into(), labels, log: Some(wish) })
 }
 
 /// A kernel that is a value.
 #[derive(Default)]
-struct Table(Ruleset);
+pub(crate) struct Table(Ruleset);
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
-struct Refusal(policy_core::ruleset::ApplyError);
+pub(crate) struct Refusal(policy_core::ruleset::ApplyError);
 
 impl From<Refusal> for SinkFault {
     fn from(_: Refusal) -> Self {
@@ -112,7 +112,7 @@ impl Kernel for Table {
 }
 
 /// A core that knows these objects, and the table that it made.
-fn settled(objects: Vec<Object>) -> (Compiler, Table) {
+pub(crate) fn settled(objects: Vec<Object>) -> (Compiler, Table) {
     let mut compiler = Compiler::new(&Config::new("here"));
     let mut by_kind: BTreeMap<Kind, Vec<Object>> = Kind::ALL.map(|kind| (kind, Vec::new())).into();
     for object in objects {
@@ -148,10 +148,10 @@ fn then(objects: Vec<Object>, new: impl IntoIterator<Item = Object>) -> String {
     transaction(objects, new.into_iter().map(Input::Upsert))
 }
 
-const FROM_CLIENTS: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}},
+pub(crate) const FROM_CLIENTS: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}},
     "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}], "ports": [{"port": 80}]}]}"#;
-const ISOLATE: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}}}"#;
-const BLOCKS: &str = r#"{"podSelector": {}, "policyTypes": ["Egress"],
+pub(crate) const ISOLATE: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}}}"#;
+pub(crate) const BLOCKS: &str = r#"{"podSelector": {}, "policyTypes": ["Egress"],
     "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
                        {"ipBlock": {"cidr": "fd00::/16", "except": ["fd00:1::/32"]}}],
                 "ports": [{"protocol": "UDP", "port": 5000, "endPort": 5010}, {"protocol": "SCTP"}]}]}"#;
