@@ -148,7 +148,7 @@ mod tests {
             Capability::BridgeConntrack => conntrack,
             Capability::DynamicSets => sets,
             Capability::Ibrname => ibrname,
-            Capability::ChainDeletion | Capability::Reject => YES,
+            Capability::ChainDeletion | Capability::FrameLog | Capability::Reject => YES,
         };
         let found = Capabilities::found(support);
         let wish: StateWish = wish.parse().expect("a wish");
