@@ -122,7 +122,6 @@ impl Compiler {
     }
 
     /// The pods that have one of these addresses, and the bridges that they have it on.
-    #[expect(clippy::type_complexity, reason = "a list of pairs for each key, used in one place")]
     fn stations_of(
         &self,
         wanted: &BTreeSet<Far>,

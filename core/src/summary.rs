@@ -4,6 +4,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::frame::{behind_options, read_u16};
 
+/// The offset of an IPv4 fragment: RFC 791 section 3.1.
+const OFFSET: u16 = 0x1fff;
+
 /// What is read from the beginning of a frame. Whatever is cut off, or makes no sense, is `None`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Summary {
@@ -62,7 +65,7 @@ impl Summary {
         self.source = address4(packet, 12);
         self.destination = address4(packet, 16);
         self.protocol = packet.get(9).copied();
-        if read_u16(packet, 6).is_some_and(|fragment| fragment & 0x1fff == 0) {
+        if read_u16(packet, 6).is_some_and(|fragment| fragment & OFFSET == 0) {
             self.transport(packet.get(usize::from(first & 0x0f).max(5) * 4..));
         }
     }

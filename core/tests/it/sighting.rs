@@ -133,9 +133,10 @@ fn address_on_another_bridge_is_somebody_elses() {
     let other = BridgeNetwork { bridge: "br-other".into(), vlan: None, dhcp: false, guard: None };
     objects.push(Object::Network(Network { id: shop("other"), config: NetworkConfig::Bridge(other) }));
     for object in &mut objects {
-        match object {
-            Object::Pod(pod) if &*pod.id.name == "near" => pod.attachments[0].network = shop("other"),
-            _ => {}
+        if let Object::Pod(pod) = object
+            && &*pod.id.name == "near"
+        {
+            pod.attachments[0].network = shop("other");
         }
     }
     objects.push(logged(policy("isolate", ISOLATE), LogWish::Drop));
@@ -164,9 +165,10 @@ fn words_fit_the_kernel_however_long_the_names_are() {
     let mut objects = cluster();
     let long = "a".repeat(253);
     for object in &mut objects {
-        match object {
-            Object::Pod(pod) if &*pod.id.name == "server" => pod.id.name = long.as_str().into(),
-            _ => {}
+        if let Object::Pod(pod) = object
+            && &*pod.id.name == "server"
+        {
+            pod.id.name = long.as_str().into();
         }
     }
     objects.extend([logged(policy(&long, FROM_CLIENTS), LogWish::All)]);
@@ -181,17 +183,17 @@ fn words_fit_the_kernel_however_long_the_names_are() {
 }
 
 /// The strongest wish of all policies that isolate a pod in a direction, and of their namespace, counts.
-#[test_case(&[None, None], None => (0, 0); "nobody asks")]
-#[test_case(&[Some(LogWish::Drop), None], None => (1, 0); "one policy asks for drops")]
-#[test_case(&[None, Some(LogWish::All)], None => (1, 2); "one policy asks for all")]
-#[test_case(&[Some(LogWish::Drop), Some(LogWish::All)], None => (1, 2); "the stronger policy counts")]
-#[test_case(&[None, None], Some(LogWish::Drop) => (1, 0); "the namespace asks")]
-#[test_case(&[Some(LogWish::Drop), None], Some(LogWish::All) => (1, 2); "the namespace asks for more")]
-#[test_case(&[None, Some(LogWish::All)], Some(LogWish::Drop) => (1, 2); "the namespace asks for less")]
-fn strongest_wish_counts(policies: &[Option<LogWish>; 2], namespace: Option<LogWish>) -> (usize, usize) {
+#[test_case([None, None], None => (0, 0); "nobody asks")]
+#[test_case([Some(LogWish::Drop), None], None => (1, 0); "one policy asks for drops")]
+#[test_case([None, Some(LogWish::All)], None => (1, 2); "one policy asks for all")]
+#[test_case([Some(LogWish::Drop), Some(LogWish::All)], None => (1, 2); "the stronger policy counts")]
+#[test_case([None, None], Some(LogWish::Drop) => (1, 0); "the namespace asks")]
+#[test_case([Some(LogWish::Drop), None], Some(LogWish::All) => (1, 2); "the namespace asks for more")]
+#[test_case([None, Some(LogWish::All)], Some(LogWish::Drop) => (1, 2); "the namespace asks for less")]
+fn strongest_wish_counts(policies: [Option<LogWish>; 2], namespace: Option<LogWish>) -> (usize, usize) {
     let named = [policy("one", FROM_CLIENTS), policy("two", ISOLATE)].into_iter().zip(policies);
     let wishing = named.map(|(policy, wish)| match wish {
-        Some(wish) => logged(policy, *wish),
+        Some(wish) => logged(policy, wish),
         None => policy,
     });
     let compiler = with(wishing.chain(namespace.map(logged_namespace)));

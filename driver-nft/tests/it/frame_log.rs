@@ -29,7 +29,7 @@ fn captured() -> Vec<u8> {
 #[test]
 fn captured_frames_are_read() {
     // They are in the byte order of the machine that captured them, which all that this is built for share.
-    assert!(cfg!(target_endian = "little"));
+    const { assert!(cfg!(target_endian = "little")) };
     let frames = logged_frames(&captured()).expect("the kernel wrote it");
     let [bridged, of_the_node] = &frames[..] else { panic!("{frames:?}") };
     assert_eq!(bridged.prefix, PREFIX);
