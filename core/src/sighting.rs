@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use crate::compile::{AttachmentId, Judged, Place};
 use crate::compiler::Compiler;
 use crate::index::Enforced;
-use crate::model::{Attachment, BridgeNetwork, Direction, Mac, NamespacedName};
+use crate::model::{Attachment, Direction, Mac, NamespacedName};
 
 /// A frame that the kernel tells of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +61,9 @@ pub struct Sighted {
     pub peer: Option<NamespacedName>,
 }
 
+/// What frames stay in: a bridge, and its VLAN. Two networks may be one.
+type Segment<'a> = (&'a str, Option<u16>);
+
 /// Who is looked for at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Far {
@@ -73,7 +76,7 @@ impl Compiler {
     ///
     /// The pods of the cluster are looked through once, however many frames there are.
     pub fn sighted(&self, sightings: &[Sighting<'_>]) -> Vec<Option<Sighted>> {
-        let mut found: Vec<Option<(Sighted, Option<&BridgeNetwork>)>> =
+        let mut found: Vec<Option<(Sighted, Option<Segment<'_>>)>> =
             sightings.iter().map(|sighting| self.owner(sighting)).collect();
         let wanted: Vec<Vec<Far>> = sightings
             .iter()
@@ -82,9 +85,9 @@ impl Compiler {
             .collect();
         let known = self.stations_of(&wanted.iter().flatten().copied().collect());
         for (found, wanted) in found.iter_mut().zip(&wanted) {
-            let Some((sighted, bridge)) = found else { continue };
-            let near = |candidates: &Vec<(&NamespacedName, Option<&BridgeNetwork>)>| {
-                let same = candidates.iter().find(|(_, of)| *of == *bridge && of.is_some());
+            let Some((sighted, segment)) = found else { continue };
+            let near = |candidates: &Vec<(&NamespacedName, Option<Segment<'_>>)>| {
+                let same = candidates.iter().find(|(_, of)| *of == *segment && of.is_some());
                 same.map(|(pod, _)| (*pod).clone())
             };
             sighted.peer = wanted.iter().find_map(|far| near(known.get(far)?));
@@ -92,14 +95,19 @@ impl Compiler {
         found.into_iter().map(|found| found.map(|(sighted, _)| sighted)).collect()
     }
 
+    /// What the frames of a network stay in.
+    fn segment(&self, network: &NamespacedName) -> Option<Segment<'_>> {
+        self.world().bridge(network).map(|bridge| (&*bridge.bridge, bridge.vlan))
+    }
+
     /// Whose a frame is, and on which bridge.
-    fn owner(&self, sighting: &Sighting<'_>) -> Option<(Sighted, Option<&BridgeNetwork>)> {
+    fn owner(&self, sighting: &Sighting<'_>) -> Option<(Sighted, Option<Segment<'_>>)> {
         let place = Place::read(sighting.prefix)?;
         let (id, enforced) = self.attachment(sighting, place)?;
         let policies = enforced.enforcement.deciding(place);
         let judged = id.judged_in(place.direction());
-        let bridge = self.world().bridge(&judged.network);
-        Some((Sighted { action: place.action(), judged, policies, peer: None }, bridge))
+        let segment = self.segment(&judged.network);
+        Some((Sighted { action: place.action(), judged, policies, peer: None }, segment))
     }
 
     /// The attachment that a frame belongs to: the owner of its port if the rule is one of its, else whoever's rule it is.
@@ -125,7 +133,7 @@ impl Compiler {
     fn stations_of(
         &self,
         wanted: &BTreeSet<Far>,
-    ) -> BTreeMap<Far, Vec<(&NamespacedName, Option<&BridgeNetwork>)>> {
+    ) -> BTreeMap<Far, Vec<(&NamespacedName, Option<Segment<'_>>)>> {
         let mut known: BTreeMap<Far, Vec<_>> = BTreeMap::new();
         if wanted.is_empty() {
             return known;
@@ -133,8 +141,8 @@ impl Compiler {
         for pod in self.world().pods() {
             for attachment in &pod.attachments {
                 for far in names(attachment).filter(|far| wanted.contains(far)) {
-                    let bridge = self.world().bridge(&attachment.network);
-                    known.entry(far).or_default().push((&pod.id, bridge));
+                    let segment = self.segment(&attachment.network);
+                    known.entry(far).or_default().push((&pod.id, segment));
                 }
             }
         }

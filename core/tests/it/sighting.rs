@@ -1,6 +1,8 @@
 //! Whose the frames are that the kernel tells of, from the words of the rules that the core itself has written.
 
-use policy_core::model::{BridgeNetwork, Direction, LogWish, NamespacedName, Network, NetworkConfig, Object};
+use policy_core::model::{
+    BridgeNetwork, Direction, Guard, LogWish, NamespacedName, Network, NetworkConfig, Object,
+};
 use policy_core::ruleset::Expr;
 use policy_core::{Action, Compiler, Sighted, Sighting};
 use test_case::test_case;
@@ -127,10 +129,12 @@ fn pod_at_the_other_end_is_known(source: Option<&str>, with_macs: bool) -> Optio
     sighted.expect("it is the server's").peer.map(|peer| peer.name.to_string())
 }
 
-#[test]
-fn address_on_another_bridge_is_somebody_elses() {
+#[test_case("br-other", None => None; "another bridge")]
+#[test_case("br-data", Some(7) => None; "another vlan of the bridge")]
+#[test_case("br-data", None => Some(shop("near")); "the same bridge by another name and otherwise guarded")]
+fn address_is_a_pods_on_the_same_bridge_only(bridge: &str, vlan: Option<u16>) -> Option<NamespacedName> {
     let mut objects = cluster();
-    let other = BridgeNetwork { bridge: "br-other".into(), vlan: None, dhcp: false, guard: None };
+    let other = BridgeNetwork { bridge: bridge.into(), vlan, dhcp: false, guard: Some(Guard::Mac) };
     objects.push(Object::Network(Network { id: shop("other"), config: NetworkConfig::Bridge(other) }));
     for object in &mut objects {
         if let Object::Pod(pod) = object
@@ -142,7 +146,7 @@ fn address_on_another_bridge_is_somebody_elses() {
     objects.push(logged(policy("isolate", ISOLATE), LogWish::Drop));
     let (compiler, _) = settled(objects);
     let [words] = &words(&compiler)[..] else { panic!("{:?}", words(&compiler)) };
-    assert_eq!(one(&compiler, to_server(words)).map(|sighted| sighted.peer), Some(None));
+    one(&compiler, to_server(words)).expect("it is the server's").peer
 }
 
 #[test_case(""; "nothing")]
