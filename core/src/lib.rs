@@ -43,7 +43,7 @@ pub use compile::{Judged, compile};
 pub use compiler::{Compiler, Wake};
 pub use config::{BridgeNames, Config, LogSettings, StateEngine};
 pub use input::{Input, SinkFault};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, Observation};
 pub use output::{Generation, Output, Report, Scope, Transaction};
 pub use sighting::{Action, Sighted, Sighting};
 pub use time::Time;

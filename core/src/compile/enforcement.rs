@@ -200,8 +200,9 @@ impl Writer<'_> {
         match self.wished(direction) {
             Some((LogWish::All, settings)) => {
                 rules.extend(self.jumps(direction, Purpose::Logged(settings)));
-                // Nobody jumps there but the policies' chains.
-                drop(self.jumps(direction, Purpose::Begun(settings)));
+                // These lead on to others, which nobody else leads to.
+                let begun = self.keys(direction, Purpose::Begun(settings));
+                self.enforcement.policies.extend(begun);
             }
             Some((LogWish::Drop, _)) | None => rules.extend(self.jumps(direction, Purpose::Original)),
         }
@@ -314,13 +315,19 @@ impl Writer<'_> {
 
     /// Jumps to the chains that the policies isolating `direction` have for `purpose`, which come into use by it.
     fn jumps(&mut self, direction: Direction, purpose: Purpose) -> Vec<Rule> {
+        let keys = self.keys(direction, purpose);
+        let jumps = keys.iter().map(|key| jump(key.name())).collect();
+        self.enforcement.policies.extend(keys);
+        jumps
+    }
+
+    /// The chains that the policies isolating `direction` have for `purpose`.
+    fn keys(&self, direction: Direction, purpose: Purpose) -> Vec<ChainKey> {
         let policies = self.isolating(direction).unwrap_or_default().iter();
         let mut keys: Vec<ChainKey> =
             policies.map(|policy| ChainKey::new(policy, direction, purpose, self.local.pod)).collect();
         keys.sort_unstable();
-        let jumps = keys.iter().map(|key| jump(key.name())).collect();
-        self.enforcement.policies.extend(keys);
-        jumps
+        keys
     }
 
     /// Adds a chain of the attachment; one that judges ends by counting and dropping.

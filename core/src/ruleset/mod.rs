@@ -11,6 +11,7 @@ mod field;
 mod name;
 mod set;
 mod text;
+mod touched;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -28,6 +29,7 @@ pub use name::{
 };
 pub use set::{Dynamic, Elements, Key, Set, SetSpec};
 pub use text::TABLE;
+pub use touched::Touched;
 
 /// The contents of the table `bridge mnp-nft-bridge`.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
