@@ -3,7 +3,7 @@
 //! An attachment without such a wish has no rule more for it. One with it tells of a frame right before it is dropped, in
 //! its own chain, so that what is told names the attachment. What is allowed passes in a chain of its policy, which all pods
 //! share that are logged; that names the policy, and the frame's port names the pod. Each place that tells has a limit of its
-//! own: a pod that is flooded silences no other.
+//! own: of what is denied, a pod that is flooded silences no other.
 
 use alloc::string::String;
 

@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// The agent's settings that change what policies allow.
+/// The agent's settings that change what policies become.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Let ICMP pass whatever the rules say, as the agent does with this flag.
