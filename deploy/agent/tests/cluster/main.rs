@@ -16,3 +16,4 @@ mod scripts;
 #[path = "../running/seccomp.rs"]
 mod seccomp;
 mod server;
+mod tenants;
