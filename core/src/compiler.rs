@@ -135,6 +135,11 @@ impl Compiler {
         &self.world
     }
 
+    /// What follows from the world.
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// What the world demands.
     pub fn desired(&self) -> &Ruleset {
         &self.index.desired.ruleset
@@ -204,8 +209,8 @@ impl Compiler {
     fn follow(&mut self, id: &ObjectId, previous: &Previous) {
         let Self { world, index, reports, outputs, .. } = self;
         match (id, previous) {
-            (ObjectId::Namespace(name), Previous::Namespace(old)) => {
-                index.namespace_changed(world, name, old.as_ref());
+            (ObjectId::Namespace(name), Previous::Namespace(old, wished)) => {
+                index.namespace_changed(world, name, old.as_ref(), *wished);
             }
             (ObjectId::Network(network), Previous::Network(old)) => {
                 if world.bridge(network) != old.as_ref() {

@@ -26,6 +26,32 @@ pub struct Config {
     pub bridge_names: BridgeNames,
     /// What follows connections.
     pub state: StateEngine,
+    /// How frames are logged where policies ask for it; `None` where the kernel cannot.
+    #[serde(default)]
+    pub log: Option<LogSettings>,
+}
+
+/// How frames are logged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// The number by which the kernel finds who listens (`NFULA_CFG`, `uapi/linux/netfilter/nfnetlink_log.h`).
+    pub group: u16,
+    /// How many frames per second each place that logs may log in the long run; at least 1.
+    pub rate: u32,
+}
+
+impl LogSettings {
+    /// How many frames a place that logs may log at once: those of two seconds.
+    pub const fn burst(self) -> u32 {
+        self.rate.saturating_mul(2)
+    }
+}
+
+impl Default for LogSettings {
+    /// Group 1977, 10 frames per second.
+    fn default() -> Self {
+        Self { group: 1977, rate: 10 }
+    }
 }
 
 /// Whether the kernel can say which bridge a frame is on (`NFT_BRIDGE_META`), which not every one can.
@@ -72,6 +98,7 @@ impl Config {
             uplinks: BTreeSet::new(),
             bridge_names: BridgeNames::default(),
             state: StateEngine::default(),
+            log: Some(LogSettings::default()),
         }
     }
 }

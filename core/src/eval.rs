@@ -186,7 +186,9 @@ impl<'a> Judge<'a> {
                         return None;
                     }
                 }
-                Expr::Counter => {}
+                // What is logged makes no difference to the frame; whether the limit is reached is not known here, and the
+                // compiler lets nothing else follow from it.
+                Expr::Counter | Expr::Limit { .. } | Expr::Log { .. } => {}
                 // A frame that has a zone already keeps it (`nft_ct_set_zone_eval`, net/netfilter/nft_ct.c).
                 Expr::SetZone(zone) => self.zone = self.zone.or(Some(*zone)),
                 Expr::Dispatch { fields, map } => {

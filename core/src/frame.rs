@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::Mac;
+pub use crate::summary::Summary;
 
 /// A frame to be built.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -327,7 +328,7 @@ const FRAGMENT: u8 = 44;
 
 /// The first header, from the one of kind `next` at `at` on, that neither carries options nor authenticates: its kind, and
 /// where it is.
-fn behind_options(frame: &[u8], mut next: u8, mut at: usize) -> Option<(u8, usize)> {
+pub(crate) fn behind_options(frame: &[u8], mut next: u8, mut at: usize) -> Option<(u8, usize)> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const AUTHENTICATION: u8 = 51;

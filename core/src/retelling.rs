@@ -18,7 +18,11 @@ impl World {
     /// Events that make a new world the same as this one, and list every kind once.
     pub(crate) fn retold(&self) -> Vec<Input> {
         let namespaces = self.namespaces().map(|(name, labels)| {
-            Object::Namespace(Namespace { name: Arc::clone(name), labels: labels.clone() })
+            Object::Namespace(Namespace {
+                name: Arc::clone(name),
+                labels: labels.clone(),
+                log: self.log_wish(name),
+            })
         });
         let mut inputs = Vec::new();
         list(&mut inputs, Kind::Namespace, namespaces.collect());

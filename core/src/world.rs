@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::model::{
-    Attachment, BridgeNetwork, BridgePort, Kind, Labels, Mac, NamespacedName, Network, NetworkConfig, Object,
-    ObjectId, Pod, Policy,
+    Attachment, BridgeNetwork, BridgePort, Kind, Labels, LogWish, Mac, NamespacedName, Network,
+    NetworkConfig, Object, ObjectId, Pod, Policy,
 };
 use crate::stations::Stations;
 
@@ -19,6 +19,8 @@ const FAR_MACS_MAX: usize = 4;
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct World {
     namespaces: BTreeMap<Arc<str>, Labels>,
+    /// What the namespaces that want a log want logged.
+    log_wishes: BTreeMap<Arc<str>, LogWish>,
     networks: BTreeMap<NamespacedName, NetworkRecord>,
     pods: BTreeMap<NamespacedName, Pod>,
     policies: BTreeMap<NamespacedName, Policy>,
@@ -44,8 +46,8 @@ struct NetworkRecord {
 /// The previous version of an object that has just been replaced or removed.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Previous {
-    /// A namespace's labels.
-    Namespace(Option<Labels>),
+    /// A namespace's labels, and what it wanted logged.
+    Namespace(Option<Labels>, Option<LogWish>),
     /// The bridge that a network was.
     Network(Option<BridgeNetwork>),
     /// A pod, and the networks that were forgotten with its last attachment to them.
@@ -65,6 +67,11 @@ impl World {
     /// A namespace's labels; `None` when there is no such namespace.
     pub fn namespace(&self, name: &str) -> Option<&Labels> {
         self.namespaces.get(name)
+    }
+
+    /// Which frames a namespace wants logged, if any.
+    pub fn log_wish(&self, namespace: &str) -> Option<LogWish> {
+        self.log_wishes.get(namespace).copied()
     }
 
     /// All namespaces with their labels.
@@ -171,7 +178,11 @@ impl World {
             Object::Namespace(namespace) => {
                 let name = self.texts.share(&namespace.name);
                 let labels = namespace.labels.shared(|text| self.texts.share(text));
-                Previous::Namespace(self.namespaces.insert(name, labels))
+                let wished = match namespace.log {
+                    Some(wish) => self.log_wishes.insert(name.clone(), wish),
+                    None => self.log_wishes.remove(&name),
+                };
+                Previous::Namespace(self.namespaces.insert(name, labels), wished)
             }
             Object::Network(network) => Previous::Network(self.set_network(network)),
             Object::Pod(pod) => {
@@ -201,7 +212,9 @@ impl World {
     /// Forgets an object.
     pub(crate) fn remove(&mut self, id: &ObjectId) -> Previous {
         match id {
-            ObjectId::Namespace(name) => Previous::Namespace(self.namespaces.remove(name)),
+            ObjectId::Namespace(name) => {
+                Previous::Namespace(self.namespaces.remove(name), self.log_wishes.remove(name))
+            }
             ObjectId::Network(id) => {
                 let old = self.bridge(id).cloned();
                 if let Some(record) = self.networks.get_mut(id) {

@@ -33,15 +33,19 @@ const fn none<A>() -> Option<A> {
     None
 }
 
-/// No annotation of this kind is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-pub struct NoAnnotations {}
-
 /// `Namespace` (`v1`).
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct Namespace {
     /// Its metadata.
-    pub metadata: Meta<NoAnnotations>,
+    pub metadata: Meta<NamespaceAnnotations>,
+}
+
+/// The annotations of a namespace that are read.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct NamespaceAnnotations {
+    /// Which frames of its isolated pods are logged: `drop` or `all`.
+    #[serde(rename = "mnp-nft-bridge.io/log", default)]
+    pub log: Option<String>,
 }
 
 /// `Pod` (`v1`).
@@ -154,4 +158,7 @@ pub struct PolicyAnnotations {
     /// The networks that the policy is for.
     #[serde(rename = "k8s.v1.cni.cncf.io/policy-for", default)]
     pub policy_for: Option<String>,
+    /// Which frames of the pods that it isolates are logged: `drop` or `all`.
+    #[serde(rename = "mnp-nft-bridge.io/log", default)]
+    pub log: Option<String>,
 }

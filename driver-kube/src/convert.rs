@@ -5,10 +5,10 @@ use alloc::sync::Arc;
 use std::path::PathBuf;
 
 use policy_core::model::{
-    ContainerPort, Guard, Labels, Namespace, NamespacedName, Network, NetworkConfig, Object, Pod, Problem,
-    Protocol,
+    ContainerPort, Guard, Labels, Namespace, NamespacedName, Network, NetworkConfig, Object, Pod, Policy,
+    Problem, Protocol,
 };
-use policy_core::spec::{Field, Path, Problems, parse, quoted};
+use policy_core::spec::{Field, Path, Problems, log_wish, parse, quoted};
 
 use crate::api;
 use crate::cni::{self, CniError};
@@ -59,7 +59,11 @@ pub fn namespace(object: &api::Namespace) -> Converted {
     let name = object.metadata.name.clone();
     let mut labels = object.metadata.labels.clone().unwrap_or_default();
     labels.insert("kubernetes.io/metadata.name".into(), name.clone());
-    Converted { object: Object::Namespace(Namespace { name, labels: labels.into() }), problems: Vec::new() }
+    let mut problems = Problems::default();
+    let annotations = object.metadata.annotations.as_ref();
+    let log = log_wish(annotations.and_then(|annotations| annotations.log.as_deref()), &mut problems);
+    let object = Object::Namespace(Namespace { name, labels: labels.into(), log });
+    Converted { object, problems: problems.into_list() }
 }
 
 /// A pod. A completed or `hostNetwork` pod has no attachments, whatever its status lists.
@@ -204,7 +208,10 @@ fn guard(object: &api::NetworkAttachmentDefinition, problems: &mut Problems) -> 
 pub fn policy(object: &api::MultiNetworkPolicy) -> Converted {
     let annotations = object.metadata.annotations.as_ref();
     let policy_for = annotations.and_then(|annotations| annotations.policy_for.as_deref());
-    let policy = parse(name_of(&object.metadata), policy_for, &object.spec);
+    let mut problems = Problems::default();
+    let log = log_wish(annotations.and_then(|annotations| annotations.log.as_deref()), &mut problems);
+    let mut policy = Policy { log, ..parse(name_of(&object.metadata), policy_for, &object.spec) };
+    policy.problems.extend(problems.into_list());
     let problems = policy.problems.clone();
     Converted { object: Object::Policy(policy), problems }
 }

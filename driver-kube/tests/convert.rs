@@ -3,7 +3,9 @@
 extern crate alloc;
 
 use driver_kube::{Converted, Manifest, Options};
-use policy_core::model::{BridgeNetwork, Guard, Namespace, NamespacedName, NetworkConfig, Object, Pod};
+use policy_core::model::{
+    BridgeNetwork, Guard, LogWish, Namespace, NamespacedName, NetworkConfig, Object, Pod,
+};
 use serde_json::{Value, json};
 use test_case::test_case;
 
@@ -173,7 +175,7 @@ fn a_namespace_has_its_name_as_a_label() {
         let converted = convert(
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}),
         );
-        let Object::Namespace(Namespace { name, labels }) = converted.object else {
+        let Object::Namespace(Namespace { name, labels, log: None }) = converted.object else {
             panic!("not a namespace")
         };
         assert_eq!(&*name, "shop");
@@ -245,6 +247,38 @@ fn guards_are_read(annotation: &Value, wanted: Option<Guard>, named: &[&str]) {
     let NetworkConfig::Bridge(bridge) = config else { panic!("not a bridge") };
     assert_eq!(bridge.guard, wanted);
     assert_eq!(problems, named);
+}
+
+/// A policy and a namespace with this annotation: what they want logged, and how many problems each has.
+fn wishes(annotation: &Value) -> [(Option<LogWish>, usize); 2] {
+    let annotations = json!({"k8s.v1.cni.cncf.io/policy-for": "data", "mnp-nft-bridge.io/log": annotation});
+    let policy = convert(json!({
+        "apiVersion": "k8s.cni.cncf.io/v1beta1", "kind": "MultiNetworkPolicy",
+        "metadata": {"name": "web", "namespace": "shop", "annotations": annotations}, "spec": {"podSelector": {}},
+    }));
+    let namespace = convert(json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": annotations},
+    }));
+    [policy, namespace].map(|converted| match converted.object {
+        Object::Policy(policy) => {
+            assert_eq!(policy.problems, converted.problems, "the core reports a policy's problems");
+            (policy.log, converted.problems.len())
+        }
+        Object::Namespace(namespace) => (namespace.log, converted.problems.len()),
+        Object::Network(_) | Object::Pod(_) | Object::Port(_) => panic!("another kind"),
+    })
+}
+
+#[test_case(&json!(null), None, 0; "none")]
+#[test_case(&json!("drop"), Some(LogWish::Drop), 0; "drops")]
+#[test_case(&json!("all"), Some(LogWish::All), 0; "all")]
+#[test_case(&json!("yes"), None, 1; "what nobody knows")]
+fn wishes_for_a_log_are_read_of_policies_and_namespaces(
+    annotation: &Value,
+    wanted: Option<LogWish>,
+    problems: usize,
+) {
+    assert_eq!(wishes(annotation), [(wanted, problems); 2]);
 }
 
 #[test]

@@ -16,18 +16,19 @@ use crate::layout;
 use crate::socket::{Answer, NetlinkSocket, Received, read_answer};
 use crate::uapi::{
     NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFPROTO_BRIDGE, NFPROTO_UNSPEC,
-    NFT_CT_ZONE, NFT_DATA_VERDICT, NFT_DYNSET_OP_UPDATE, NFT_GOTO, NFT_META_BRI_IIFNAME, NFT_META_IIF,
-    NFT_MSG_DELCHAIN, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE,
+    NFT_CT_ZONE, NFT_DATA_VERDICT, NFT_DYNSET_OP_UPDATE, NFT_GOTO, NFT_LIMIT_PKTS, NFT_META_BRI_IIFNAME,
+    NFT_META_IIF, NFT_MSG_DELCHAIN, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE,
     NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_MSG_NEWTABLE, NFT_REG_1, NFT_REJECT_ICMPX_PORT_UNREACH,
     NFT_REJECT_ICMPX_UNREACH, NFT_SET_EVAL, NFT_SET_MAP, NFT_SET_TIMEOUT, NFT_TABLE_F_OWNER, NFTA_CHAIN_NAME,
     NFTA_CHAIN_TABLE, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_CT_SREG, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
     NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME, NFTA_DYNSET_SREG_KEY, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
-    NFTA_LIST_ELEM, NFTA_META_DREG, NFTA_META_KEY, NFTA_REJECT_ICMP_CODE, NFTA_REJECT_TYPE, NFTA_RULE_CHAIN,
-    NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE, NFTA_SET_DATA_LEN, NFTA_SET_DATA_TYPE, NFTA_SET_ELEM_DATA,
-    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
-    NFTA_SET_FLAGS, NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE,
-    NFTA_SET_TIMEOUT, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, NLM_F_ACK,
-    NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_ERROR,
+    NFTA_LIMIT_RATE, NFTA_LIMIT_TYPE, NFTA_LIMIT_UNIT, NFTA_LIST_ELEM, NFTA_LOG_GROUP, NFTA_META_DREG,
+    NFTA_META_KEY, NFTA_REJECT_ICMP_CODE, NFTA_REJECT_TYPE, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+    NFTA_RULE_TABLE, NFTA_SET_DATA_LEN, NFTA_SET_DATA_TYPE, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_KEY,
+    NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS,
+    NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_SET_TIMEOUT,
+    NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, NLM_F_ACK, NLM_F_CREATE,
+    NLM_F_EXCL, NLM_F_REQUEST, NLMSG_ERROR,
 };
 use crate::wire::{Header, Writer, messages, nfgen};
 
@@ -67,6 +68,8 @@ pub enum Capability {
     ChainDeletion,
     /// Sets to which rules add elements, with timeouts (`NFT_SET_EVAL`).
     DynamicSets,
+    /// Telling a listener of frames, a limited number of them (`NFT_LOG`, `NETFILTER_NETLINK_LOG`, `NFT_LIMIT`).
+    FrameLog,
     /// The bridge's name as a match (`NFT_BRIDGE_META`).
     Ibrname,
     /// Refusing instead of dropping (`NFT_BRIDGE_REJECT`).
@@ -75,8 +78,14 @@ pub enum Capability {
 
 impl Capability {
     /// Each of them.
-    pub const ALL: [Self; 5] =
-        [Self::BridgeConntrack, Self::ChainDeletion, Self::DynamicSets, Self::Ibrname, Self::Reject];
+    pub const ALL: [Self; 6] = [
+        Self::BridgeConntrack,
+        Self::ChainDeletion,
+        Self::DynamicSets,
+        Self::FrameLog,
+        Self::Ibrname,
+        Self::Reject,
+    ];
 
     /// Its name, for people and scripts.
     pub const fn name(self) -> &'static str {
@@ -84,6 +93,7 @@ impl Capability {
             Self::BridgeConntrack => "bridge-conntrack",
             Self::ChainDeletion => "chain-deletion",
             Self::DynamicSets => "dynamic-sets",
+            Self::FrameLog => "frame-log",
             Self::Ibrname => "ibrname",
             Self::Reject => "reject",
         }
@@ -95,6 +105,7 @@ impl Capability {
             Self::BridgeConntrack => "connection tracking in the bridge family",
             Self::ChainDeletion => "deleting a chain together with the last map element that leads to it",
             Self::DynamicSets => "sets that rules add elements to",
+            Self::FrameLog => "telling of frames, a limited number of them",
             Self::Ibrname => "the bridge's name as a match",
             Self::Reject => "refusing instead of dropping",
         }
@@ -134,6 +145,14 @@ impl Capabilities {
                 }),
                 Capability::ChainDeletion => trial.chain_deletion(),
                 Capability::DynamicSets => trial.dynamic_set(),
+                Capability::FrameLog => trial.expressions(|w| {
+                    expression(w, "limit", |w| {
+                        w.attribute(NFTA_LIMIT_RATE, &1_u64.to_be_bytes());
+                        w.attribute(NFTA_LIMIT_UNIT, &1_u64.to_be_bytes());
+                        w.number(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
+                    });
+                    expression(w, "log", |w| w.attribute(NFTA_LOG_GROUP, &0_u16.to_be_bytes()));
+                }),
                 Capability::Ibrname => trial.expressions(|w| {
                     expression(w, "meta", |w| {
                         w.number(NFTA_META_KEY, NFT_META_BRI_IIFNAME);

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! [`encode`] and [`decode`] are pure and meet in the middle: what one writes the other reads. [`NftKernel`] is core's
-//! `Kernel`; [`Monitor`] tells when somebody else changes the table. [`Links`] reports the bridge ports. [`Capabilities`]
-//! are found out by trying.
+//! `Kernel`; [`Monitor`] tells when somebody else changes the table. [`Links`] reports the bridge ports, [`FrameLog`] the frames
+//! that rules tell of. [`Capabilities`] are found out by trying.
 //!
 //! ```no_run
 //! use driver_nft::{Links, NftError, NftKernel};
@@ -33,6 +33,7 @@ mod capability;
 pub mod decode;
 pub mod encode;
 mod error;
+mod frame_log;
 mod guarded;
 mod kernel;
 mod layout;
@@ -48,6 +49,7 @@ mod wire;
 pub use capability::{Capabilities, Capability, Support};
 pub use decode::Counted;
 pub use error::NftError;
+pub use frame_log::{FrameLog, LoggedFrame, Told, logged_frames};
 pub use guarded::{Announced, Guarded, Heard, Requests};
 pub use kernel::NftKernel;
 pub use links::{Links, PortEvent};

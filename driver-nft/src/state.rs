@@ -102,7 +102,7 @@ fn advice(lacks: Capability) -> &'static str {
     match lacks {
         Capability::BridgeConntrack => "; load nf_conntrack_bridge, or ask for auto or sets",
         Capability::Ibrname => "; load nft_meta_bridge, or ask for auto or sets",
-        Capability::ChainDeletion | Capability::DynamicSets | Capability::Reject => "",
+        Capability::ChainDeletion | Capability::DynamicSets | Capability::FrameLog | Capability::Reject => "",
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
             Capability::BridgeConntrack => conntrack,
             Capability::DynamicSets => sets,
             Capability::Ibrname => ibrname,
-            Capability::ChainDeletion | Capability::Reject => YES,
+            Capability::ChainDeletion | Capability::FrameLog | Capability::Reject => YES,
         };
         let found = Capabilities::found(support);
         let wish: StateWish = wish.parse().expect("a wish");

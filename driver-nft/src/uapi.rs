@@ -284,3 +284,42 @@ pub(crate) const NFTA_IMMEDIATE_DATA: u16 = 2;
 pub(crate) const NFTA_GEN_ID: u16 = 1;
 pub(crate) const NFTA_GEN_PROC_PID: u16 = 2;
 pub(crate) const NFTA_GEN_PROC_NAME: u16 = 3;
+
+/// `linux/netfilter/nf_tables.h`, `enum nft_limit_attributes` and `enum nft_limit_type`.
+pub(crate) const NFTA_LIMIT_RATE: u16 = 1;
+pub(crate) const NFTA_LIMIT_UNIT: u16 = 2;
+pub(crate) const NFTA_LIMIT_BURST: u16 = 3;
+pub(crate) const NFTA_LIMIT_TYPE: u16 = 4;
+pub(crate) const NFTA_LIMIT_FLAGS: u16 = 5;
+pub(crate) const NFT_LIMIT_PKTS: u32 = 0;
+
+/// `linux/netfilter/nf_tables.h`, `enum nft_log_attributes`.
+pub(crate) const NFTA_LOG_GROUP: u16 = 1;
+pub(crate) const NFTA_LOG_PREFIX: u16 = 2;
+pub(crate) const NFTA_LOG_SNAPLEN: u16 = 3;
+pub(crate) const NFTA_LOG_QTHRESHOLD: u16 = 4;
+pub(crate) const NFTA_LOG_LEVEL: u16 = 5;
+pub(crate) const NFTA_LOG_FLAGS: u16 = 6;
+
+/// `linux/netfilter/nfnetlink.h` and `linux/netfilter/nfnetlink_log.h` (`enum nfulnl_msg_types`): the subsystem and its
+/// messages.
+pub(crate) const NFNL_SUBSYS_ULOG: u16 = 4;
+pub(crate) const NFULNL_MSG_PACKET: u16 = NFNL_SUBSYS_ULOG << 8;
+pub(crate) const NFULNL_MSG_CONFIG: u16 = (NFNL_SUBSYS_ULOG << 8) | 1;
+
+/// `linux/netfilter/nfnetlink_log.h`, `enum nfulnl_attr_type`.
+pub(crate) const NFULA_PACKET_HDR: u16 = 1;
+pub(crate) const NFULA_TIMESTAMP: u16 = 3;
+pub(crate) const NFULA_IFINDEX_PHYSINDEV: u16 = 6;
+pub(crate) const NFULA_IFINDEX_PHYSOUTDEV: u16 = 7;
+pub(crate) const NFULA_PAYLOAD: u16 = 9;
+pub(crate) const NFULA_PREFIX: u16 = 10;
+pub(crate) const NFULA_HWHEADER: u16 = 16;
+pub(crate) const NFULA_L2HDR: u16 = 21;
+
+/// `linux/netfilter/nfnetlink_log.h`: `enum nfulnl_attr_config`, `enum nfulnl_msg_config_cmds` and `NFULNL_COPY_PACKET`.
+pub(crate) const NFULA_CFG_CMD: u16 = 1;
+pub(crate) const NFULA_CFG_MODE: u16 = 2;
+pub(crate) const NFULA_CFG_TIMEOUT: u16 = 4;
+pub(crate) const NFULNL_CFG_CMD_BIND: u8 = 1;
+pub(crate) const NFULNL_COPY_PACKET: u8 = 2;

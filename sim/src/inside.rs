@@ -103,7 +103,8 @@ fn play_on(
 pub fn ability(wish: StateWish) -> Result<Ability> {
     let capabilities = Capabilities::probe().context("cannot find out what the kernel can do")?;
     let bridge_names = BridgeNames::of(capabilities.of(driver_nft::Capability::Ibrname).is_present());
-    Ok(Ability { state: capabilities.state(wish)?.engine, bridge_names })
+    let frame_log = capabilities.of(driver_nft::Capability::FrameLog).is_present();
+    Ok(Ability { state: capabilities.state(wish)?.engine, bridge_names, frame_log })
 }
 
 /// Finds out which of `required` the kernel is not capable of, and prints the name of each.

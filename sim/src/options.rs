@@ -59,20 +59,27 @@ pub struct Ability {
     pub state: StateEngine,
     /// Whether it says which bridge a frame is on.
     pub bridge_names: BridgeNames,
+    /// Whether it tells of frames where policies want that.
+    pub frame_log: bool,
 }
 
 impl Ability {
     /// What a kernel has that is good for `state`, where there is none to ask: connections are followed per bridge.
     pub const fn good_for(state: StateEngine) -> Self {
-        Self { state, bridge_names: BridgeNames::of(matches!(state, StateEngine::Conntrack)) }
+        let bridge_names = BridgeNames::of(matches!(state, StateEngine::Conntrack));
+        Self { state, bridge_names, frame_log: true }
     }
 }
 
 impl Scenario {
     /// The settings of the agent of each node, on kernels like this.
     pub fn configs(&self, ability: Ability) -> Vec<Config> {
-        let Ability { state, bridge_names } = ability;
-        self.nodes.iter().map(|node| Config { state, bridge_names, ..self.config(node) }).collect()
+        let Ability { state, bridge_names, frame_log } = ability;
+        let config = |node: &String| {
+            let plain = self.config(node);
+            Config { state, bridge_names, log: plain.log.filter(|_| frame_log), ..plain }
+        };
+        self.nodes.iter().map(config).collect()
     }
 
     fn config(&self, node: &str) -> Config {

@@ -98,6 +98,7 @@ fn bystander() -> Policy {
         selector: Selector::default(),
         ingress: Some(vec![rule]),
         egress: None,
+        log: None,
         problems: Vec::new(),
     }
 }
@@ -117,7 +118,7 @@ fn port(number: u8) -> Object {
 /// The objects of the small cluster.
 fn cluster() -> Vec<Object> {
     let labels = [("kubernetes.io/metadata.name", "shop")].into_iter().collect();
-    let namespace = Object::Namespace(Namespace { name: "shop".into(), labels });
+    let namespace = Object::Namespace(Namespace { name: "shop".into(), labels, log: None });
     let mut objects = vec![namespace, Object::Network(network()), Object::Policy(bystander()), port(11)];
     objects.extend(pods(11));
     objects.extend(pods(12));

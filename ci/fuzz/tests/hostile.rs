@@ -269,9 +269,19 @@ fn many_objects_in_one_file() {
 /// Whatever the kernel's answer is cut to, and wherever a length lies.
 #[test]
 fn dumps_cut_anywhere() {
-    let target = find("netlink-dump").expect("the target exists");
+    cut_anywhere(find("netlink-dump").expect("the target exists"), "a-small-table.bin");
+}
+
+/// The same of what it tells by itself.
+#[test]
+fn logged_frames_cut_anywhere() {
+    cut_anywhere(find("frame-log").expect("the target exists"), "two-pings.bin");
+}
+
+/// Tries what is left of an input of netlink when it is cut, and when a number in it is wrong.
+fn cut_anywhere(target: &Target, input: &str) {
     let entries = corpus::entries(target.name).expect("the corpus is readable");
-    let entry = entries.iter().find(|entry| entry.file.ends_with("a-small-table.bin")).expect("it is there");
+    let entry = entries.iter().find(|entry| entry.file.ends_with(input)).expect("it is there");
     for at in (0..entry.bytes.len()).step_by(4) {
         let (head, _) = entry.bytes.split_at(at);
         run(target, "a cut", head);

@@ -27,6 +27,11 @@ fn frames_are_judged() {
 }
 
 #[test]
+fn logged_frames_are_named() {
+    replay("frame-log");
+}
+
+#[test]
 fn manifests_are_read() {
     replay("manifest");
 }

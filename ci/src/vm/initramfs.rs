@@ -17,11 +17,12 @@ const INIT: &str = include_str!("../../vm/init");
 /// Without these there is no output and no file system.
 const REQUIRED: [&str; 5] = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"];
 /// Loaded at once these take 10 ms each, and 100 ms each when the kernel asks for them later.
-const USUAL: [&str; 10] = [
+const USUAL: [&str; 11] = [
     "8021q",
     "bridge",
     "nf_conntrack_bridge",
     "nf_tables",
+    "nfnetlink_log",
     "nft_ct",
     "nft_limit",
     "nft_log",

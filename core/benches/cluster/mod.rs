@@ -93,6 +93,7 @@ fn policy(size: Size, number: usize) -> Policy {
         selector: equals("app", format!("app-{app}")),
         ingress: Some(vec![PolicyRule { peers: Peers::Listed(vec![neighbours, team, block]), ports }]),
         egress: None,
+        log: None,
         problems: Vec::new(),
     }
 }
@@ -103,7 +104,7 @@ pub(crate) fn objects(size: Size) -> Vec<(Kind, Vec<Object>)> {
     let networks = vec![Object::Network(Network { id: network(), config: NetworkConfig::Bridge(bridge) })];
     let namespaces = (0..size.namespaces).map(|number| {
         let labels = Labels::from_iter([("zone", format!("zone-{}", number % 40))]);
-        Object::Namespace(Namespace { name: namespace(number), labels })
+        Object::Namespace(Namespace { name: namespace(number), labels, log: None })
     });
     let pods = (0..size.pods).map(|number| Object::Pod(pod(size, number, number / size.namespaces % APPS)));
     let ports = (0..size.local_pods).map(|number| {

@@ -6,14 +6,20 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::enforcement::way;
+use crate::config::LogSettings;
 use crate::model::{Direction, NamespacedName, Pod, Policy, PolicyRule, PortNumbers, Ports, Protocol};
 use crate::ruleset::{ChainName, fingerprint, readable};
 
 /// What a policy's chain is asked about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Purpose {
+    /// Packets that the policy allows, before they pass: the first one of each flow is told of.
+    Begun(LogSettings),
     /// ARP and neighbour discovery that the other end sent: whether the policy covers it, whatever the ports.
     FromPeer,
+    /// As `Original`, and what is allowed goes on to the chain for `Begun`.
+    Logged(LogSettings),
     /// Packets of the policy's own direction: whether the policy allows them.
     Original,
     /// Packets against the policy's direction: whether it allows the flow that they are replies of.
@@ -40,7 +46,8 @@ impl ChainKey {
     /// The chain that `policy` has for `pod`.
     pub(crate) fn new(policy: &Policy, direction: Direction, purpose: Purpose, pod: &Pod) -> Self {
         let mut bindings = Vec::new();
-        if direction == Direction::Ingress && matches!(purpose, Purpose::Original | Purpose::Reply) {
+        let by_ports = matches!(purpose, Purpose::Logged(_) | Purpose::Original | Purpose::Reply);
+        if direction == Direction::Ingress && by_ports {
             let rules = policy.rules(direction).unwrap_or_default();
             let names: BTreeSet<_> = rules.iter().flat_map(named_ports).collect();
             let named = pod.ports.iter().filter(|port| names.contains(&(port.protocol, &port.name)));
@@ -56,9 +63,25 @@ impl ChainKey {
         Self {
             policy: policy.clone(),
             direction: Direction::Egress,
-            purpose: Purpose::FromPeer,
+            purpose: Purpose::Begun(LogSettings { group: 0, rate: 0 }),
             bindings: Vec::new(),
         }
+    }
+
+    /// The chain that what this one allows goes on to.
+    pub(crate) fn begun(&self, settings: LogSettings) -> Self {
+        Self { purpose: Purpose::Begun(settings), bindings: Vec::new(), ..self.clone() }
+    }
+
+    /// What is told of a frame that passes here: the direction, this chain's hash, and the policy for people.
+    pub(crate) fn words(&self) -> String {
+        let policy = readable(&format!("{}", self.policy), 150);
+        format!("{}{policy}", self.stem())
+    }
+
+    /// How these words begin, as no others do.
+    pub(crate) fn stem(&self) -> String {
+        format!("{}/{}-", way(self.direction), fingerprint(&format!("{self:?}")))
     }
 
     /// The chain's name: readable, and unique through the hash of all that it depends on.
@@ -66,7 +89,9 @@ impl ChainKey {
         let hash = fingerprint(&format!("{self:?}"));
         let policy = readable(&format!("{}", self.policy), 150);
         let purpose = match self.purpose {
+            Purpose::Begun(_) => "-begun",
             Purpose::FromPeer => "-from",
+            Purpose::Logged(_) => "-logged",
             Purpose::Original => "",
             Purpose::Reply => "-replies",
             Purpose::ToPeer => "-to",
@@ -77,7 +102,9 @@ impl ChainKey {
     /// The chain in words.
     pub(crate) fn describe(&self) -> String {
         let purpose = match self.purpose {
+            Purpose::Begun(_) => "flows that begin, ",
             Purpose::FromPeer => "whose neighbour discovery is heard, ",
+            Purpose::Logged(_) => "logged, ",
             Purpose::Original => "",
             Purpose::Reply => "replies to what is allowed, ",
             Purpose::ToPeer => "whose neighbour may be sought, ",

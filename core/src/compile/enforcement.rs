@@ -8,15 +8,17 @@ use core::net::IpAddr;
 
 use super::chain_key::{ChainKey, Purpose};
 use super::guard::{OwnValue, guard_of, guarded, guarded_verdict, own_values};
+use super::logging::{self, Logging, Place};
 use super::skeleton::{
     self, ICMP6_ADVERTISEMENT, ICMP6_SOLICITATION, accept, arp_request, goto, icmp6, jump, multicast, rule,
 };
 use super::tracking::{self, Origin};
-use crate::config::Config;
-use crate::model::{Attachment, BridgeNetwork, Direction, Guard, NamespacedName, Pod, Policy};
+use crate::config::{Config, LogSettings};
+use crate::model::{Attachment, BridgeNetwork, Direction, Guard, LogWish, NamespacedName, Pod, Policy};
 use crate::ruleset::{
     Chain, ChainName, ChainSpec, Datum, Expr, Field, Rule, Verdict, comment, fingerprint, readable,
 };
+use crate::sighting::Action;
 use crate::world::World;
 
 /// Names one attachment of one pod.
@@ -40,6 +42,7 @@ pub(crate) struct Local<'a> {
     pub(crate) bridge: &'a BridgeNetwork,
     pub(crate) pod: &'a Pod,
     pub(crate) guard: Option<Guard>,
+    pub(crate) logging: Logging,
 }
 
 /// The attachments of `pod` that are enforced on the configured node.
@@ -48,6 +51,7 @@ pub(crate) fn locals<'a>(world: &'a World, config: &Config, pod: &'a Pod) -> Vec
     if pod.node.as_deref() != Some(&*config.node) {
         return locals;
     }
+    let logging = Logging::of(world, config, pod);
     let mut alike: BTreeMap<(&NamespacedName, &Arc<str>), u16> = BTreeMap::new();
     for attachment in &pod.attachments {
         let Some(bridge) = world.bridge(&attachment.network) else { continue };
@@ -61,7 +65,7 @@ pub(crate) fn locals<'a>(world: &'a World, config: &Config, pod: &'a Pod) -> Vec
             ordinal,
         };
         let guard = guard_of(attachment, bridge.guard.or(config.guard));
-        locals.push(Local { id, attachment, bridge, pod, guard });
+        locals.push(Local { id, attachment, bridge, pod, guard, logging });
     }
     locals
 }
@@ -125,6 +129,29 @@ impl Enforcement {
         [self.guard.map_or(egress.clone(), |guard| guarded_verdict(guard, &egress)), ingress, to_node]
     }
 
+    /// Whether frames of the attachment are told of with these words.
+    pub(crate) fn tells(&self, place: Place<'_>) -> bool {
+        match place.action() {
+            Action::Allow => !self.deciding(place).is_empty(),
+            Action::Drop => {
+                let stem = place.stem();
+                let first = self.chains.range(ChainName::new(stem)..).next();
+                first.is_some_and(|(name, _)| name.as_str().starts_with(stem))
+            }
+        }
+    }
+
+    /// The policies that decide about the frames that are told of with these words.
+    pub(crate) fn deciding(&self, place: Place<'_>) -> Vec<NamespacedName> {
+        let keys = self.policies.iter().filter(|key| key.direction == place.direction());
+        let keys = keys.filter(|key| match (place.action(), key.purpose) {
+            (Action::Allow, Purpose::Begun(_)) => key.stem() == place.stem(),
+            (Action::Drop, Purpose::Logged(_) | Purpose::Original) => true,
+            (Action::Allow | Action::Drop, _) => false,
+        });
+        keys.map(|key| key.policy.clone()).collect()
+    }
+
     /// Whether the policies do nothing with the attachment's frames.
     pub(crate) fn is_free(&self) -> bool {
         self.verdicts == Self::default().verdicts
@@ -170,7 +197,15 @@ impl Writer<'_> {
         ] {
             rules.push(goto_when(kind, near.clone()));
         }
-        rules.extend(self.jumps(direction, Purpose::Original));
+        match self.wished(direction) {
+            Some((LogWish::All, settings)) => {
+                rules.extend(self.jumps(direction, Purpose::Logged(settings)));
+                // These lead on to others, which nobody else leads to.
+                let begun = self.keys(direction, Purpose::Begun(settings));
+                self.enforcement.policies.extend(begun);
+            }
+            Some((LogWish::Drop, _)) | None => rules.extend(self.jumps(direction, Purpose::Original)),
+        }
         Verdict::Goto(self.add(direction, "", rules, true))
     }
 
@@ -181,6 +216,11 @@ impl Writer<'_> {
         } else {
             Verdict::Accept
         }
+    }
+
+    /// What is logged of the attachment's frames in `direction`, and how.
+    fn wished(&self, direction: Direction) -> Option<(LogWish, LogSettings)> {
+        self.local.logging.wished(self.isolating(direction)?)
     }
 
     fn is_isolated(&self, direction: Direction) -> bool {
@@ -275,21 +315,30 @@ impl Writer<'_> {
 
     /// Jumps to the chains that the policies isolating `direction` have for `purpose`, which come into use by it.
     fn jumps(&mut self, direction: Direction, purpose: Purpose) -> Vec<Rule> {
-        let policies = self.isolating(direction).unwrap_or_default().iter();
-        let mut keys: Vec<ChainKey> =
-            policies.map(|policy| ChainKey::new(policy, direction, purpose, self.local.pod)).collect();
-        keys.sort_unstable();
+        let keys = self.keys(direction, purpose);
         let jumps = keys.iter().map(|key| jump(key.name())).collect();
         self.enforcement.policies.extend(keys);
         jumps
     }
 
+    /// The chains that the policies isolating `direction` have for `purpose`.
+    fn keys(&self, direction: Direction, purpose: Purpose) -> Vec<ChainKey> {
+        let policies = self.isolating(direction).unwrap_or_default().iter();
+        let mut keys: Vec<ChainKey> =
+            policies.map(|policy| ChainKey::new(policy, direction, purpose, self.local.pod)).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Adds a chain of the attachment; one that judges ends by counting and dropping.
     fn add(&mut self, direction: Direction, suffix: &str, mut rules: Vec<Rule>, judges: bool) -> ChainName {
+        let id = &self.local.id;
         if judges {
+            let words = id.chain(direction, "");
+            let told = |(_, settings)| rule(logging::told(settings, logging::DENIED, words.as_str()).into());
+            rules.extend(self.wished(direction).map(told));
             rules.push(rule(vec![Expr::Counter, Expr::Verdict(Verdict::Drop)]));
         }
-        let id = &self.local.id;
         let text = format!("{direction}{suffix} of pod {} at {} on {}", id.pod, id.interface, id.network);
         let name = id.chain(direction, suffix);
         let spec = ChainSpec { base: None, comment: comment(&text) };
@@ -320,11 +369,16 @@ impl AttachmentId {
     /// Whose frames `chain`, one of this attachment, judges.
     pub(crate) fn judged(&self, chain: &ChainName) -> Judged {
         let is_egress = chain.as_str().starts_with(way(Direction::Egress));
+        self.judged_in(if is_egress { Direction::Egress } else { Direction::Ingress })
+    }
+
+    /// Whose frames are judged in `direction`.
+    pub(crate) fn judged_in(&self, direction: Direction) -> Judged {
         Judged {
             pod: self.pod.clone(),
             network: self.network.clone(),
             interface: self.interface.clone(),
-            direction: if is_egress { Direction::Egress } else { Direction::Ingress },
+            direction,
         }
     }
 
@@ -337,7 +391,7 @@ impl AttachmentId {
 }
 
 /// How the names of an attachment's chains for `direction` begin.
-const fn way(direction: Direction) -> &'static str {
+pub(super) const fn way(direction: Direction) -> &'static str {
     match direction {
         Direction::Egress => "out",
         Direction::Ingress => "in",

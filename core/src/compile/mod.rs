@@ -6,6 +6,7 @@ mod conntrack;
 mod enforcement;
 mod group;
 mod guard;
+mod logging;
 mod meeting;
 mod ownership;
 mod policy_chain;
@@ -23,6 +24,7 @@ pub use enforcement::Judged;
 pub(crate) use enforcement::{AttachmentId, Enforcement, Local, locals};
 pub(crate) use group::{GroupKey, Part, Scope, set_name};
 pub(crate) use guard::{guard_of, own_key};
+pub(crate) use logging::Place;
 pub(crate) use ownership::Ownership;
 pub(crate) use policy_chain::{SetUse, policy_chain};
 pub(crate) use quarantine::{
@@ -107,6 +109,10 @@ fn add_sets(ruleset: &mut Ruleset, world: &World, sets: &BTreeSet<SetUse>) {
         match set {
             SetUse::Group(group, part) => {
                 groups.entry(group).or_default().insert(*part, Elements::new());
+            }
+            SetUse::Told(origin, flow) => {
+                let set = Set { spec: flow.spec(*origin), elements: Elements::new() };
+                ruleset.sets.insert(flow.told_set(*origin), set);
             }
             SetUse::Ranges { kind, ranges } => {
                 ruleset.sets.insert(ranges_name(*kind, ranges), ranges_set(*kind, ranges));

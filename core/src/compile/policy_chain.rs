@@ -11,10 +11,12 @@ use alloc::vec::Vec;
 
 use super::chain_key::{ChainKey, Purpose, named_ports};
 use super::group::{GroupKey, Part, Scope, set_name};
+use super::logging::{ALLOWED, told};
 use super::meeting;
 use super::ranges::{RangeKind, ranges_name};
 use super::skeleton::rule as nft_rule;
-use super::tracking::Origin;
+use super::tracking::{self, Flow, Origin};
+use crate::config::LogSettings;
 use crate::interval::{self, IntervalSet};
 use crate::model::{
     Block, Direction, NamespaceScope, NamespacedName, Peer, Peers, Policy, PolicyRule, PortNumbers, Ports,
@@ -25,6 +27,8 @@ use crate::ruleset::{Datum, Expr, Field, Rule, Verdict};
 /// A set that a policy chain looks something up in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum SetUse {
+    /// The flows of a kind that were told of.
+    Told(Origin, Flow),
     /// One of the sets of a group of peers.
     Group(Arc<GroupKey>, Part),
     /// Fixed ranges of addresses or ports.
@@ -42,12 +46,28 @@ pub(crate) fn policy_chain(policy: &Policy, key: &ChainKey) -> (Vec<Rule>, BTree
     let rules = policy.rules(key.direction).unwrap_or_default().iter().enumerate();
     let rules = match key.purpose {
         Purpose::FromPeer | Purpose::ToPeer => meeting::rules(&mut sets, key, rules),
-        Purpose::Original | Purpose::Reply => {
+        Purpose::Begun(settings) => begun(&mut sets, key, settings),
+        Purpose::Logged(_) | Purpose::Original | Purpose::Reply => {
             let mut writer = Writer { key, side: Side::of(key), sets: &mut sets };
             rules.flat_map(|(at, rule)| writer.rule(at, rule)).collect()
         }
     };
     (rules, sets.uses)
+}
+
+/// The rules of a chain that tells of the flows which begin with what a policy allows.
+fn begun(sets: &mut Sets, key: &ChainKey, settings: LogSettings) -> Vec<Rule> {
+    let origin = origin(key);
+    sets.uses.extend(Flow::ALL.map(|flow| SetUse::Told(origin, flow)));
+    tracking::begun(origin, &told(settings, ALLOWED, &key.words()))
+}
+
+/// Who begins the flows that a chain is about.
+const fn origin(key: &ChainKey) -> Origin {
+    match key.direction {
+        Direction::Egress => Origin::Started,
+        Direction::Ingress => Origin::Admitted,
+    }
 }
 
 /// The sets that a chain has come to use.
@@ -127,13 +147,11 @@ impl Writer<'_> {
             }
         }
         conditions.extend(self.named_egress(rule));
-        let origin = match self.key.direction {
-            Direction::Egress => Origin::Started,
-            Direction::Ingress => Origin::Admitted,
-        };
+        let origin = origin(self.key);
         let target = match self.key.purpose {
+            Purpose::Logged(settings) => self.key.begun(settings).name(),
             Purpose::Reply => origin.replies_chain(),
-            Purpose::FromPeer | Purpose::Original | Purpose::ToPeer => origin.chain(),
+            Purpose::Begun(_) | Purpose::FromPeer | Purpose::Original | Purpose::ToPeer => origin.chain(),
         };
         let comment = format!("{} rule {at}", self.key.direction);
         let pass = |mut exprs: Vec<Expr>| {
@@ -148,7 +166,8 @@ impl Writer<'_> {
         let Peers::Listed(peers) = &rule.peers else { return vec![Vec::new()] };
         let mut ways = Vec::new();
         for (scope, pods) in peers.iter().filter_map(selected) {
-            let any_payload = rule.ports == Ports::Any && self.key.purpose == Purpose::Original;
+            let judges = matches!(self.key.purpose, Purpose::Logged(_) | Purpose::Original);
+            let any_payload = rule.ports == Ports::Any && judges;
             ways.extend(self.group_ways(scope, pods, any_payload));
         }
         for (ip6, ranges) in blocks(peers) {

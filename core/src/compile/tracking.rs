@@ -14,7 +14,7 @@ use alloc::{format, vec};
 use core::time::Duration;
 
 use super::belongings;
-use super::skeleton::{accept, chain, goto, jump};
+use super::skeleton::{accept, chain, goto, jump, rule};
 use crate::config::StateEngine;
 use crate::model::Protocol;
 use crate::ruleset::{
@@ -60,7 +60,7 @@ pub(crate) fn add(ruleset: &mut Ruleset, state: StateEngine) {
 }
 
 /// Who began a flow, seen from the isolated attachment.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Origin {
     /// Somebody else: the flow was admitted to the attachment.
     Admitted,
@@ -181,16 +181,38 @@ pub(crate) fn add_node_chain(ruleset: &mut Ruleset) {
     ruleset.chains.insert(node_chain(), chain(None, rules));
 }
 
+/// The rules that tell of a packet which begins a flow, and let all pass on to be recorded. Which flows were told of is kept
+/// beside what is tracked: that forgets a flow which ends, and conntrack forgets one that nobody answers.
+///
+/// A packet that belongs to no flow of these kinds begins none. Where the set is full, none is told of.
+pub(crate) fn begun(origin: Origin, told: &[Expr; 2]) -> Vec<Rule> {
+    let is_tcp = Expr::is(Field::TransportProtocol, Datum::TCP);
+    let pass = |mut conditions: Vec<Expr>| {
+        conditions.extend(goto(origin.chain()).exprs);
+        rule(conditions)
+    };
+    let mut rules = vec![pass(vec![is_tcp, not_syn()])];
+    for flow in Flow::ALL {
+        let (fields, set) = (flow.fields(origin, true), flow.told_set(origin));
+        let known = Expr::within(fields.clone(), set.clone());
+        let noted = Expr::Update { fields, set, timeout: flow.timeout() };
+        rules.push(pass([flow.guards(true), vec![known, noted.clone()]].concat()));
+        rules.push(rule([flow.guards(true), vec![noted], told.to_vec()].concat()));
+    }
+    rules.push(pass(Vec::new()));
+    rules
+}
+
 /// What is tracked in one pair of sets.
-#[derive(Clone, Copy)]
-enum Flow {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Flow {
     Echo { ip6: bool },
     Ports { ip6: bool, protocol: Protocol },
 }
 
 impl Flow {
     /// Every kind, the most frequent first: replies are looked for in this order.
-    const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ports { ip6: false, protocol: Protocol::Tcp },
         Self::Ports { ip6: true, protocol: Protocol::Tcp },
         Self::Ports { ip6: false, protocol: Protocol::Udp },
@@ -216,7 +238,12 @@ impl Flow {
         SetName::new(format!("{}-{what}-{family}", origin.word()))
     }
 
-    fn spec(self, origin: Origin) -> SetSpec {
+    /// The set of those that were told of.
+    pub(crate) fn told_set(self, origin: Origin) -> SetName {
+        SetName::new(format!("logged-{}", self.set(origin)))
+    }
+
+    pub(crate) fn spec(self, origin: Origin) -> SetSpec {
         let key = self.fields(origin, true).into_iter().map(Field::key_type).collect();
         let dynamic = Some(Dynamic { size: FLOWS_MAX, timeout: self.timeout() });
         SetSpec { key, dynamic, ..SetSpec::default() }

@@ -53,13 +53,14 @@ fn policy(ingress: Vec<PolicyRule>) -> Object {
         selector: Selector::default(),
         ingress: Some(ingress),
         egress: None,
+        log: None,
         problems: Vec::new(),
     })
 }
 
 fn world(objects: Vec<Object>) -> World {
     let mut world = World::default();
-    let shop = Namespace { name: "shop".into(), labels: Labels::default() };
+    let shop = Namespace { name: "shop".into(), labels: Labels::default(), log: None };
     for object in
         [Object::Namespace(shop), network("lan", "br0"), network("wan", "br1"), network("lan2", "br0")]
             .into_iter()

@@ -1,5 +1,6 @@
 //! Incremental updates: from a change of the world to the parts of the ruleset that it can reach.
 
+mod chains;
 mod desired;
 mod groups;
 mod labels;
@@ -12,14 +13,14 @@ use alloc::vec::Vec;
 
 use crate::compile::{
     AttachmentId, ChainKey, Enforcement, Local, Maps, Ownership, SetUse, Zones, bridge_key, closed_bridges,
-    is_open, locals, managed_ports, open_ports, own_key, policy_chain, quarantine, quarantine_chain,
-    ranges_name, ranges_set, skeleton,
+    is_open, locals, managed_ports, open_ports, own_key, quarantine, quarantine_chain, skeleton,
 };
 use crate::config::Config;
-use crate::model::{BridgePort, Direction, Labels, Mac, NamespacedName, Pod, Policy};
-use crate::ruleset::{Chain, ChainSpec, Datum, Key, comment};
+use crate::model::{BridgePort, Direction, Labels, LogWish, Mac, NamespacedName, Pod, Policy};
+use crate::ruleset::{Datum, Key};
 use crate::world::World;
 
+use chains::PolicyChain;
 pub(crate) use desired::Desired;
 use groups::Groups;
 use labels::LabelIndex;
@@ -32,13 +33,6 @@ pub(crate) struct Enforced {
     mac: Option<Mac>,
     bridge: Arc<str>,
     ports: BTreeSet<u32>,
-}
-
-/// A policy's chain in use.
-#[derive(Clone, Debug)]
-struct PolicyChain {
-    users: usize,
-    sets: BTreeSet<SetUse>,
 }
 
 /// Everything that incremental updates need to know besides the world. All of it follows from the world.
@@ -61,7 +55,19 @@ pub(crate) struct Index {
     zones: Zones,
 }
 
+impl Enforced {
+    /// The attachment's MAC.
+    pub(crate) const fn mac(&self) -> Option<Mac> {
+        self.mac
+    }
+}
+
 impl Index {
+    /// The attachment that a port is known to be of.
+    pub(crate) fn owner(&self, port: u32) -> Option<(&AttachmentId, &Enforced)> {
+        self.attachments.get_key_value(self.owners.get(&port)?)
+    }
+
     /// The index of an empty world.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -83,8 +89,25 @@ impl Index {
     }
 
     /// A namespace was `old` before.
-    pub(crate) fn namespace_changed(&mut self, world: &World, name: &Arc<str>, old: Option<&Labels>) {
+    pub(crate) fn namespace_changed(
+        &mut self,
+        world: &World,
+        name: &Arc<str>,
+        old: Option<&Labels>,
+        wished: Option<LogWish>,
+    ) {
         self.groups.namespace_changed(world, &mut self.desired, name, old, world.namespace(name));
+        if world.log_wish(name) != wished {
+            for pod in self.pods_of(name) {
+                self.refresh_pod(world, &pod);
+            }
+        }
+    }
+
+    /// The local pods of a namespace.
+    fn pods_of(&self, namespace: &Arc<str>) -> Vec<NamespacedName> {
+        let first = NamespacedName::new(namespace.clone(), "");
+        self.local_pods.range(first..).take_while(|pod| pod.namespace == *namespace).cloned().collect()
     }
 
     /// The bridge that a network stands for has changed.
@@ -151,12 +174,9 @@ impl Index {
         let selects = |policy: Option<&Policy>, pod: &Pod| {
             policy.is_some_and(|policy| policy.selector.matches(&pod.labels))
         };
-        let first = NamespacedName::new(id.namespace.clone(), "");
-        let of_namespace = self.local_pods.range(first..).take_while(|pod| pod.namespace == id.namespace);
         let touched =
-            |pod: &&NamespacedName| world.pod(pod).is_some_and(|pod| selects(old, pod) || selects(new, pod));
-        let pods: Vec<NamespacedName> = of_namespace.filter(touched).cloned().collect();
-        for pod in pods {
+            |pod: &NamespacedName| world.pod(pod).is_some_and(|pod| selects(old, pod) || selects(new, pod));
+        for pod in self.pods_of(&id.namespace).into_iter().filter(touched) {
             self.refresh_pod(world, &pod);
         }
     }
@@ -403,81 +423,6 @@ impl Index {
         }
         for key in old.policies.difference(&new.policies) {
             self.drop_chain(key);
-        }
-    }
-
-    fn use_chain(&mut self, world: &World, key: &ChainKey) {
-        if let Some(chain) = self.chains.get_mut(key) {
-            chain.users += 1;
-            return;
-        }
-        if let Some(policy) = world.policy(&key.policy) {
-            let sets = self.write_chain(world, policy, key);
-            self.chains.insert(key.clone(), PolicyChain { users: 1, sets });
-        }
-    }
-
-    fn drop_chain(&mut self, key: &ChainKey) {
-        let Some(chain) = self.chains.get_mut(key) else { return };
-        chain.users -= 1;
-        if chain.users == 0
-            && let Some(chain) = self.chains.remove(key)
-        {
-            self.desired.remove_chain(key.name());
-            self.drop_sets(&chain.sets);
-        }
-    }
-
-    /// Writes the chains in use of a policy that has changed.
-    fn rewrite_chains(&mut self, world: &World, policy: &Policy) {
-        let in_use: Vec<ChainKey> = self
-            .chains
-            .range(ChainKey::first_of(&policy.id)..)
-            .map(|(key, _)| key)
-            .take_while(|key| key.policy == policy.id)
-            .cloned()
-            .collect();
-        for key in in_use {
-            let sets = self.write_chain(world, policy, &key);
-            if let Some(chain) = self.chains.get_mut(&key) {
-                let before = core::mem::replace(&mut chain.sets, sets);
-                self.drop_sets(&before);
-            }
-        }
-    }
-
-    /// Writes a policy's chain, takes the sets that it needs into use, and returns them.
-    fn write_chain(&mut self, world: &World, policy: &Policy, key: &ChainKey) -> BTreeSet<SetUse> {
-        let (rules, sets) = policy_chain(policy, key);
-        for set in &sets {
-            let users = self.sets.entry(set.clone()).or_default();
-            *users += 1;
-            if *users == 1 {
-                match set {
-                    SetUse::Group(group, part) => self.groups.add(world, &mut self.desired, group, *part),
-                    SetUse::Ranges { kind, ranges } => {
-                        self.desired.put_set(ranges_name(*kind, ranges), ranges_set(*kind, ranges));
-                    }
-                }
-            }
-        }
-        let spec = ChainSpec { base: None, comment: comment(&key.describe()) };
-        self.desired.put_chain(key.name(), Chain { spec, rules });
-        sets
-    }
-
-    fn drop_sets(&mut self, sets: &BTreeSet<SetUse>) {
-        for set in sets {
-            let Some(users) = self.sets.get_mut(set) else { continue };
-            *users -= 1;
-            if *users > 0 {
-                continue;
-            }
-            self.sets.remove(set);
-            match set {
-                SetUse::Group(group, part) => self.groups.remove(&mut self.desired, group, *part),
-                SetUse::Ranges { kind, ranges } => self.desired.remove_set(ranges_name(*kind, ranges)),
-            }
         }
     }
 }

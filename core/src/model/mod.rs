@@ -16,8 +16,8 @@ pub use mac::{Mac, MacError};
 pub use network::{BridgeNetwork, Guard, Network, NetworkConfig};
 pub use pod::{Attachment, ContainerPort, Namespace, Pod};
 pub use policy::{
-    Block, Direction, NamespaceScope, Peer, Peers, Policy, PolicyRule, PortMatch, PortNumbers, Ports,
-    Problem, Protocol,
+    Block, Direction, LogWish, NamespaceScope, Peer, Peers, Policy, PolicyRule, PortMatch, PortNumbers,
+    Ports, Problem, Protocol,
 };
 pub use port::{BridgePort, PortKind};
 pub use selector::{Labels, Operator, Requirement, Selector};

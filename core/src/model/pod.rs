@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Mac, NamespacedName, Protocol};
+use super::{Labels, LogWish, Mac, NamespacedName, Protocol};
 
 /// A pod, reduced to what decides about packets.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -55,4 +55,7 @@ pub struct Namespace {
     pub name: Arc<str>,
     /// Its labels.
     pub labels: Labels,
+    /// Which frames of its isolated pods are logged, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogWish>,
 }

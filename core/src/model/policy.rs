@@ -78,6 +78,15 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// Which frames are told of, one by one (annotation `mnp-nft-bridge.io/log`). The later variant includes the earlier one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum LogWish {
+    /// Those that are denied.
+    Drop,
+    /// Those that are denied, and those that begin a flow which is allowed.
+    All,
+}
+
 /// A `MultiNetworkPolicy`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Policy {
@@ -91,6 +100,9 @@ pub struct Policy {
     pub ingress: Option<Vec<PolicyRule>>,
     /// Its egress rules; `None` when it does not isolate egress.
     pub egress: Option<Vec<PolicyRule>>,
+    /// Which frames of the pods that it isolates are logged, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogWish>,
     /// What in the object could not be used.
     pub problems: Vec<Problem>,
 }

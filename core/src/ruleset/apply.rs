@@ -200,6 +200,8 @@ impl Rule {
             | Expr::Counter
             | Expr::Direction(_)
             | Expr::Foreign(_)
+            | Expr::Limit { .. }
+            | Expr::Log { .. }
             | Expr::Range { .. }
             | Expr::SetZone(_)
             | Expr::State(_)

@@ -44,6 +44,22 @@ pub enum Expr {
     },
     /// Something the kernel holds that this program never writes; makes a rule differ from every wanted one.
     Foreign(String),
+    /// Holds as long as it is not asked more often than this (`limit`): a token bucket of this rule's own.
+    Limit {
+        /// How often per second, in the long run; at least 1.
+        rate: u32,
+        /// How often at once; at least 1.
+        burst: u32,
+    },
+    /// Tells whoever listens about the frame (`log group`), and always holds.
+    Log {
+        /// The number by which the kernel finds who listens.
+        group: u16,
+        /// What is told besides: at most [`super::LOG_PREFIX_BYTES_MAX`] bytes.
+        prefix: String,
+        /// How many bytes of the frame are told, from its network header on.
+        snaplen: u32,
+    },
     /// Holds when the fields are in the set (are not, when `negated`).
     Lookup {
         /// The parts of the key.

@@ -23,7 +23,10 @@ pub use apply::ApplyError;
 pub use diff::{Dirty, diff, diff_within};
 pub use expr::{ConnectionState, Expr, Heading, Rule, Verdict};
 pub use field::{Datum, ExtensionHeader, Field, InterfaceName, KeyType, Location, MetaKey, PayloadBase};
-pub use name::{COMMENT_BYTES_MAX, ChainName, NAME_BYTES_MAX, SetName, comment, fingerprint, readable};
+pub use name::{
+    COMMENT_BYTES_MAX, ChainName, LOG_PREFIX_BYTES_MAX, NAME_BYTES_MAX, SetName, comment, fingerprint,
+    readable,
+};
 pub use set::{Dynamic, Elements, Key, Set, SetSpec};
 pub use text::TABLE;
 pub use touched::Touched;

@@ -17,6 +17,9 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The longest comment, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` 128 with its terminator, libnftnl `udata.h`).
 pub const COMMENT_BYTES_MAX: usize = 127;
 
+/// The longest prefix of what is logged (`NF_LOG_PREFIXLEN` 128 with its terminator, `uapi/linux/netfilter/nf_log.h`).
+pub const LOG_PREFIX_BYTES_MAX: usize = 127;
+
 /// The name of a chain.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct ChainName(Arc<str>);

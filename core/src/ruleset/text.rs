@@ -298,6 +298,10 @@ impl Display for Expr {
             Self::Direction(Heading::Original) => f.write_str("ct direction original"),
             Self::Direction(Heading::Reply) => f.write_str("ct direction reply"),
             Self::Foreign(what) => write!(f, "# not ours: {what}"),
+            Self::Limit { rate, burst } => write!(f, "limit rate {rate}/second burst {burst} packets"),
+            Self::Log { group, prefix, snaplen } => {
+                write!(f, "log prefix \"{prefix}\" group {group} snaplen {snaplen}")
+            }
             Self::Lookup { fields, set, negated } => {
                 write!(f, "{} {}@{set}", Joined(fields, " . "), if *negated { "!= " } else { "" })
             }

@@ -15,6 +15,7 @@ mod block;
 mod field;
 #[cfg(test)]
 mod law;
+mod log;
 mod parse;
 mod path;
 mod peer;
@@ -26,6 +27,7 @@ mod tests;
 mod types;
 
 pub use field::{Field, List, Unknown};
+pub use log::{LOG, log_wish};
 pub use parse::{POLICY_FOR, parse};
 pub use path::{PROBLEMS_MAX, Path, Problems, quoted, shortened};
 pub use types::{

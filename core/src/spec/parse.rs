@@ -50,6 +50,7 @@ pub fn parse(id: NamespacedName, policy_for: Option<&str>, spec: &Field<PolicySp
         selector,
         ingress: rules(directions.ingress, ingress),
         egress: rules(directions.egress, egress),
+        log: None,
         problems: problems.into_list(),
     }
 }
@@ -62,6 +63,7 @@ fn closed(id: NamespacedName, networks: Vec<NamespacedName>, problems: Problems)
         selector: Selector::default(),
         ingress: Some(Vec::new()),
         egress: Some(Vec::new()),
+        log: None,
         problems: problems.into_list(),
     }
 }

@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 use test_case::test_case;
 
 use super::*;
-use crate::model::{NamespaceScope, NamespacedName, Peer, Peers, Policy, PolicyRule, PortNumbers, Ports};
+use crate::model::{
+    LogWish, NamespaceScope, NamespacedName, Peer, Peers, Policy, PolicyRule, PortNumbers, Ports,
+};
 
 /// Reads `spec` (JSON) as the spec of the policy `shop/web`, for the network `shop/data`.
 fn read(spec: &str) -> Policy {
@@ -364,6 +366,20 @@ fn a_megabyte_of_networks_is_read_once_each() {
     let text = "a,".repeat(1 << 19);
     let policy = parse(NamespacedName::new("shop", "web"), Some(&text), &Field::Absent);
     assert_eq!(policy.networks.len(), 1);
+}
+
+#[test_case(None, None, &[]; "none")]
+#[test_case(Some("drop"), Some(LogWish::Drop), &[]; "drops")]
+#[test_case(Some(" all\n"), Some(LogWish::All), &[]; "all with blanks around it")]
+#[test_case(Some(""), None, &["\"\": not one of drop, all; nothing is logged"]; "an empty one")]
+#[test_case(Some("Drop"), None, &["\"Drop\": not one of drop, all; nothing is logged"]; "in other letters")]
+#[test_case(Some("drop,all"), None, &["\"drop,all\": not one of drop, all; nothing is logged"]; "a list")]
+fn wishes_for_a_log(annotation: Option<&str>, wanted: Option<LogWish>, reasons: &[&str]) {
+    let mut problems = Problems::default();
+    assert_eq!(log_wish(annotation, &mut problems), wanted);
+    let named: Vec<String> = problems.into_list().iter().map(ToString::to_string).collect();
+    let at = |reason: &&str| format!("metadata.annotations[mnp-nft-bridge.io/log]: {reason}");
+    assert_eq!(named, reasons.iter().map(at).collect::<Vec<_>>());
 }
 
 #[test_case("a", true; "one letter")]

@@ -251,7 +251,7 @@ fn tampering_while_the_core_waits_anyway_shortens_nothing() {
 }
 
 fn namespace(name: &str) -> Object {
-    Object::Namespace(Namespace { name: name.into(), labels: Labels::default() })
+    Object::Namespace(Namespace { name: name.into(), labels: Labels::default(), log: None })
 }
 
 #[test_case(&Input::Applied(Generation(99)); "acknowledgement of another transaction")]
@@ -287,7 +287,7 @@ fn a_list_holds_its_own_kind_only_and_the_last_entry_of_a_name_counts() {
     let mut compiler = listed();
     let labelled = |value: &str| {
         let labels = [("v", value)].into_iter().collect();
-        Object::Namespace(Namespace { name: "shop".into(), labels })
+        Object::Namespace(Namespace { name: "shop".into(), labels, log: None })
     };
     let objects = vec![labelled("1"), namespace("old"), labelled("2")];
     compiler.handle_input(Input::Relist { kind: Kind::Pod, objects: objects.clone() }, at(0));

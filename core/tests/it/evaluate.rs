@@ -98,6 +98,7 @@ fn ports(low: u16, high: u16) -> Expr {
 
 #[test_case(&[], true; "no expression")]
 #[test_case(&[Expr::Counter], true; "a counter")]
+#[test_case(&[Expr::Limit { rate: 1, burst: 1 }, Expr::Log { group: 7, prefix: "a".into(), snaplen: 1 }], true; "a limit and a log")]
 #[test_case(&[Expr::Foreign("quota".into())], false; "what nobody here understands")]
 #[test_case(&[PORT_80, Expr::is(Field::Ip4Source, ip4("10.0.0.9"))], false; "a later expression that fails")]
 #[test_case(&[masked(3, false, 2)], true; "some bits are equal")]

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use policy_core::model::{
-    Attachment, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, Namespace, NamespacedName, Network,
-    NetworkConfig, Object, ObjectId, Pod, PortKind, Protocol,
+    Attachment, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, LogWish, Namespace, NamespacedName,
+    Network, NetworkConfig, Object, ObjectId, Pod, PortKind, Protocol,
 };
 use policy_core::ruleset::{Ruleset, TABLE};
 use policy_core::spec::parse;
@@ -47,13 +47,13 @@ fn port(number: u8) -> Object {
 }
 
 /// A namespace with a network, a server here, a client here and a client elsewhere.
-fn cluster() -> Vec<Object> {
+pub(crate) fn cluster() -> Vec<Object> {
     let labels = [("kubernetes.io/metadata.name", "shop")].into_iter().collect();
     let bridge = BridgeNetwork { bridge: "br-data".into(), vlan: None, dhcp: false, guard: None };
     let config = NetworkConfig::Bridge(bridge);
     let elsewhere = Pod { node: Some("there".into()), ..pod("far", "client", 13, &["10.0.0.13"]) };
     vec![
-        Object::Namespace(Namespace { name: "shop".into(), labels }),
+        Object::Namespace(Namespace { name: "shop".into(), labels, log: None }),
         Object::Network(Network { id: NamespacedName::new("shop", "data"), config }),
         Object::Pod(pod("server", "server", 11, &["10.0.0.11", "fd00::11"])),
         Object::Pod(pod("near", "client", 12, &["10.0.0.12", "fd00::12"])),
@@ -64,20 +64,34 @@ fn cluster() -> Vec<Object> {
 }
 
 /// A policy of the namespace `shop` from the text of its spec.
-fn policy(name: &str, spec: &str) -> Object {
+pub(crate) fn policy(name: &str, spec: &str) -> Object {
     let spec = serde_json::from_str(spec).unwrap();
     let policy = parse(NamespacedName::new("shop", name), Some("data"), &spec);
     assert_eq!(policy.problems, [], "the policies of these clusters are in order");
     Object::Policy(policy)
 }
 
+/// The same policy, which wants a log.
+pub(crate) fn logged(mut policy: Object, wish: LogWish) -> Object {
+    if let Object::Policy(policy) = &mut policy {
+        policy.log = Some(wish);
+    }
+    policy
+}
+
+/// The namespace `shop`, which wants a log.
+pub(crate) fn logged_namespace(wish: LogWish) -> Object {
+    let labels = [("kubernetes.io/metadata.name", "shop")].into_iter().collect();
+    Object::Namespace(Namespace { name: "shop".into(), labels, log: Some(wish) })
+}
+
 /// A kernel that is a value.
 #[derive(Default)]
-struct Table(Ruleset);
+pub(crate) struct Table(Ruleset);
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
-struct Refusal(policy_core::ruleset::ApplyError);
+pub(crate) struct Refusal(policy_core::ruleset::ApplyError);
 
 impl From<Refusal> for SinkFault {
     fn from(_: Refusal) -> Self {
@@ -98,7 +112,7 @@ impl Kernel for Table {
 }
 
 /// A core that knows these objects, and the table that it made.
-fn settled(objects: Vec<Object>) -> (Compiler, Table) {
+pub(crate) fn settled(objects: Vec<Object>) -> (Compiler, Table) {
     let mut compiler = Compiler::new(&Config::new("here"));
     let mut by_kind: BTreeMap<Kind, Vec<Object>> = Kind::ALL.map(|kind| (kind, Vec::new())).into();
     for object in objects {
@@ -134,10 +148,10 @@ fn then(objects: Vec<Object>, new: impl IntoIterator<Item = Object>) -> String {
     transaction(objects, new.into_iter().map(Input::Upsert))
 }
 
-const FROM_CLIENTS: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}},
+pub(crate) const FROM_CLIENTS: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}},
     "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}], "ports": [{"port": 80}]}]}"#;
-const ISOLATE: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}}}"#;
-const BLOCKS: &str = r#"{"podSelector": {}, "policyTypes": ["Egress"],
+pub(crate) const ISOLATE: &str = r#"{"podSelector": {"matchLabels": {"app": "server"}}}"#;
+pub(crate) const BLOCKS: &str = r#"{"podSelector": {}, "policyTypes": ["Egress"],
     "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
                        {"ipBlock": {"cidr": "fd00::/16", "except": ["fd00:1::/32"]}}],
                 "ports": [{"protocol": "UDP", "port": 5000, "endPort": 5010}, {"protocol": "SCTP"}]}]}"#;
@@ -184,6 +198,15 @@ fn goldens() -> BTreeMap<&'static str, String> {
         ("from-clients", table(from_clients())),
         ("from-clients.then-relabelled", then(from_clients(), [relabelled])),
         ("from-clients.then-deleted", transaction(from_clients(), [gone])),
+        (
+            "from-clients.then-log-drop",
+            then(from_clients(), [logged(policy("from-clients", FROM_CLIENTS), LogWish::Drop)]),
+        ),
+        ("from-clients.then-log-all", then(from_clients(), [logged_namespace(LogWish::All)])),
+        (
+            "nobody-isolated.then-log-egress",
+            then(cluster(), [logged(policy("blocks", BLOCKS), LogWish::Drop)]),
+        ),
         ("guarded", table(guarded())),
         ("guarded.then-one-more", then(guarded(), [Object::Pod(one_more), port(14)])),
         ("without-addresses", table(without_addresses())),

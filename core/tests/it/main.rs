@@ -17,4 +17,6 @@ mod frames;
 mod golden;
 mod model;
 mod reports;
+mod sighting;
+mod summary;
 mod text;

@@ -62,7 +62,7 @@ fn full(name: &str) -> NamespacedName {
 }
 
 fn objects() -> [(Object, Kind, &'static str); 5] {
-    let namespace = Namespace { name: "shop".into(), labels: Labels::default() };
+    let namespace = Namespace { name: "shop".into(), labels: Labels::default(), log: None };
     let config = NetworkConfig::Other { plugin: "macvlan".into() };
     let pod = Pod {
         id: full("web"),
@@ -77,6 +77,7 @@ fn objects() -> [(Object, Kind, &'static str); 5] {
         selector: Selector::default(),
         ingress: None,
         egress: None,
+        log: None,
         problems: Vec::new(),
     };
     let port = BridgePort {

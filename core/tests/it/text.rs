@@ -88,6 +88,8 @@ const FLOW: [Field; 3] = [Field::Ip4Source, Field::Ip4Destination, Field::IcmpId
 #[test_case(&Expr::Direction(Heading::Reply), "ct direction reply"; "the way of the answer")]
 #[test_case(&Expr::SetZone(65_535), "ct zone set 65535"; "a zone")]
 #[test_case(&Expr::Counter, "counter"; "a counter")]
+#[test_case(&Expr::Limit { rate: 10, burst: 20 }, "limit rate 10/second burst 20 packets"; "a limit")]
+#[test_case(&Expr::Log { group: 7, prefix: "drop in/a".into(), snaplen: 128 }, "log prefix \"drop in/a\" group 7 snaplen 128"; "a log")]
 #[test_case(&dispatch(&[Field::InputPort]), "iif vmap @egress-port"; "a dispatch")]
 #[test_case(&dispatch(&[Field::EtherSource, Field::Ip4Source]), "ether saddr . ip saddr vmap @egress-port"; "a dispatch by two fields")]
 #[test_case(&Expr::Foreign("quota".into()), "# not ours: quota"; "what is not ours")]

@@ -164,7 +164,8 @@ fn world() -> Compiler {
     let bridge = BridgeNetwork { bridge: "br0".into(), vlan: None, dhcp: false, guard: None };
     let config = NetworkConfig::Bridge(bridge);
     let mut objects = vec![Object::Network(Network { id: NamespacedName::new("shop", "data"), config })];
-    let namespace = |name: &str, labels| Object::Namespace(Namespace { name: name.into(), labels });
+    let namespace =
+        |name: &str, labels| Object::Namespace(Namespace { name: name.into(), labels, log: None });
     objects.push(namespace("shop", [("receiver", "yes")].into_iter().collect()));
     let receives = Map::from_iter([("receiver".to_owned(), Value::from("yes"))]);
     objects.extend(pod(RECEIVER, &receives, "shop"));

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy_core::model::{
-    Attachment, Block, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, Labels, Mac, Namespace,
-    NamespaceScope, NamespacedName, Network, NetworkConfig, Object, ObjectId, Operator, Peer, Peers, Pod,
-    Policy, PolicyRule, PortKind, PortMatch, PortNumbers, Ports, Protocol, Requirement, Selector,
+    Attachment, Block, BridgeNetwork, BridgePort, ContainerPort, Guard, Kind, Labels, LogWish, Mac,
+    Namespace, NamespaceScope, NamespacedName, Network, NetworkConfig, Object, ObjectId, Operator, Peer,
+    Peers, Pod, Policy, PolicyRule, PortKind, PortMatch, PortNumbers, Ports, Protocol, Requirement, Selector,
 };
 
 use crate::source::Source;
@@ -155,8 +155,13 @@ pub(crate) fn policy(source: &mut Source<'_>) -> Policy {
         selector: selector(source),
         ingress: source.maybe(2, 3, |source| source.several(0, 2, rule)),
         egress: source.maybe(2, 3, |source| source.several(0, 2, rule)),
+        log: source.maybe(1, 3, log_wish),
         problems: Vec::new(),
     }
+}
+
+fn log_wish(source: &mut Source<'_>) -> LogWish {
+    *source.pick(&[LogWish::Drop, LogWish::All])
 }
 
 pub(crate) fn guard(source: &mut Source<'_>) -> Guard {
@@ -243,9 +248,11 @@ pub(crate) fn without_stations(object: Object) -> Object {
 
 pub(crate) fn object(source: &mut Source<'_>, kind: Kind) -> Object {
     match kind {
-        Kind::Namespace => {
-            Object::Namespace(Namespace { name: text(source, &NAMESPACES), labels: labels(source) })
-        }
+        Kind::Namespace => Object::Namespace(Namespace {
+            name: text(source, &NAMESPACES),
+            labels: labels(source),
+            log: source.maybe(1, 4, log_wish),
+        }),
         Kind::Network => Object::Network(network(source)),
         Kind::Pod => Object::Pod(pod(source)),
         Kind::Policy => Object::Policy(policy(source)),

@@ -80,7 +80,7 @@ pub(crate) fn policy(id: &str, spec: &str) -> Object {
 
 pub(crate) fn cluster() -> Vec<Object> {
     vec![
-        Object::Namespace(Namespace { name: "shop".into(), labels: Labels::default() }),
+        Object::Namespace(Namespace { name: "shop".into(), labels: Labels::default(), log: None }),
         network("data", "br0"),
         network("blue", "br1"),
         Object::Pod(pod("server", "here", "data", SERVER)),

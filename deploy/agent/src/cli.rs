@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use driver_kube::Options;
-use policy_core::Config;
 use policy_core::model::{Guard, NamespacedName};
+use policy_core::{Config, LogSettings};
 
 use crate::verbs::{check, cleanup, completions, explain, matrix, probe, render, replay, run};
 
@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// The agent's settings that change what policies allow.
+/// The agent's settings that change what policies become.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Let ICMP pass whatever the rules say, as the agent does with this flag.
@@ -109,6 +109,29 @@ pub(crate) struct Settings {
     /// never treated as unknown.
     #[arg(long = "uplink", value_name = "PORT", value_delimiter = ',')]
     uplinks: Vec<Arc<str>>,
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+/// How frames are logged that policies want logged.
+#[derive(Clone, Copy, Debug, Args)]
+struct LogArguments {
+    /// The netfilter log group by which the agent hears of frames that policies want logged (annotation
+    /// mnp-nft-bridge.io/log); no other program may listen to it.
+    #[arg(long, value_name = "GROUP", default_value_t = LogSettings::default().group)]
+    log_group: u16,
+    /// How many frames per second each place that logs may log: an attachment's denied frames of one direction, or what a
+    /// policy allows of one protocol. Twice as many may be logged at once.
+    #[arg(long, value_name = "FRAMES", default_value_t = LogSettings::default().rate,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    log_rate: u32,
+}
+
+impl Default for LogArguments {
+    fn default() -> Self {
+        let LogSettings { group, rate } = LogSettings::default();
+        Self { log_group: group, log_rate: rate }
+    }
 }
 
 /// What passes a port that nobody is known to own.
@@ -148,6 +171,7 @@ impl Settings {
             guard: self.guard.map(Guard::from),
             quarantine: self.unknown_ports == UnknownPorts::Drop,
             uplinks: self.uplinks.iter().cloned().collect(),
+            log: Some(LogSettings { group: self.log.log_group, rate: self.log.log_rate }),
             ..Config::new(node)
         }
     }

@@ -16,15 +16,17 @@ use crate::layout;
 use crate::uapi::{
     IP_CT_DIR_ORIGINAL, IP_CT_DIR_REPLY, NF_CT_STATE_ESTABLISHED, NF_CT_STATE_RELATED, NFT_BITWISE_MASK_XOR,
     NFT_CMP_EQ, NFT_CMP_GTE, NFT_CMP_LTE, NFT_CMP_NEQ, NFT_CT_DIRECTION, NFT_CT_STATE, NFT_CT_ZONE,
-    NFT_DYNSET_OP_UPDATE, NFT_EXTHDR_OP_IPV6, NFT_LOOKUP_F_INV, NFT_REG_VERDICT, NFTA_BITWISE_DREG,
-    NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_OP, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA,
-    NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_CT_DIRECTION, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_CT_SREG, NFTA_DATA_VALUE,
-    NFTA_DYNSET_EXPR, NFTA_DYNSET_EXPRESSIONS, NFTA_DYNSET_FLAGS, NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME,
-    NFTA_DYNSET_SREG_DATA, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_TIMEOUT, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
-    NFTA_EXTHDR_DREG, NFTA_EXTHDR_FLAGS, NFTA_EXTHDR_LEN, NFTA_EXTHDR_OFFSET, NFTA_EXTHDR_OP,
-    NFTA_EXTHDR_TYPE, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS,
-    NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG, NFTA_META_KEY, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
-    NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_RULE_EXPRESSIONS, NFTA_RULE_USERDATA,
+    NFT_DYNSET_OP_UPDATE, NFT_EXTHDR_OP_IPV6, NFT_LIMIT_PKTS, NFT_LOOKUP_F_INV, NFT_REG_VERDICT,
+    NFTA_BITWISE_DREG, NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_OP, NFTA_BITWISE_SREG,
+    NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_CT_DIRECTION, NFTA_CT_DREG,
+    NFTA_CT_KEY, NFTA_CT_SREG, NFTA_DATA_VALUE, NFTA_DYNSET_EXPR, NFTA_DYNSET_EXPRESSIONS, NFTA_DYNSET_FLAGS,
+    NFTA_DYNSET_OP, NFTA_DYNSET_SET_NAME, NFTA_DYNSET_SREG_DATA, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_TIMEOUT,
+    NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_EXTHDR_DREG, NFTA_EXTHDR_FLAGS, NFTA_EXTHDR_LEN, NFTA_EXTHDR_OFFSET,
+    NFTA_EXTHDR_OP, NFTA_EXTHDR_TYPE, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIMIT_BURST,
+    NFTA_LIMIT_FLAGS, NFTA_LIMIT_RATE, NFTA_LIMIT_TYPE, NFTA_LIMIT_UNIT, NFTA_LOG_FLAGS, NFTA_LOG_GROUP,
+    NFTA_LOG_LEVEL, NFTA_LOG_PREFIX, NFTA_LOG_QTHRESHOLD, NFTA_LOG_SNAPLEN, NFTA_LOOKUP_DREG,
+    NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG, NFTA_META_KEY, NFTA_PAYLOAD_BASE,
+    NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_RULE_EXPRESSIONS, NFTA_RULE_USERDATA,
 };
 use crate::userdata;
 use crate::wire::{Attributes, WireError, attributes};
@@ -46,9 +48,18 @@ enum Raw<'a> {
         set: String,
         timeout: Duration,
     },
+    Limit {
+        rate: u32,
+        burst: u32,
+    },
     Load {
         word: u32,
         location: Place,
+    },
+    Log {
+        group: u16,
+        prefix: String,
+        snaplen: u32,
     },
     Lookup {
         set: String,
@@ -103,6 +114,8 @@ fn raw<'a>(name: &str, data: &Attributes<'a>) -> Result<Option<Raw<'a>>, WireErr
             let value = data.nested(NFTA_IMMEDIATE_DATA)?.bytes(NFTA_DATA_VALUE);
             value.and_then(|value| value.try_into().ok()).map(u16::from_ne_bytes).map(Raw::Constant)
         }
+        "limit" => limit(data),
+        "log" => log(data),
         "lookup" => lookup(data),
         "meta" => meta(data),
         "payload" => payload(data),
@@ -178,6 +191,27 @@ fn extension<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
     let plain = data.number(NFTA_EXTHDR_FLAGS).unwrap_or(0) == 0
         && data.number(NFTA_EXTHDR_OP).unwrap_or(NFT_EXTHDR_OP_IPV6) == NFT_EXTHDR_OP_IPV6;
     plain.then_some(Raw::Load { word, location: Place::Extension { header, offset, bytes } })
+}
+
+/// A limit of packets per second. In other units, or turned round, it is another program's.
+fn limit<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
+    let plain = data.long(NFTA_LIMIT_UNIT) == Some(1)
+        && data.number(NFTA_LIMIT_TYPE).unwrap_or(NFT_LIMIT_PKTS) == NFT_LIMIT_PKTS
+        && data.number(NFTA_LIMIT_FLAGS).unwrap_or(0) == 0;
+    let rate = u32::try_from(data.long(NFTA_LIMIT_RATE)?).ok()?;
+    let burst = data.number(NFTA_LIMIT_BURST)?;
+    plain.then_some(Raw::Limit { rate, burst })
+}
+
+/// A log to a group of listeners. One without a group goes to the kernel's own log, and is another program's.
+fn log<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
+    let plain = data.bytes(NFTA_LOG_LEVEL).is_none()
+        && data.bytes(NFTA_LOG_FLAGS).is_none()
+        && data.bytes(NFTA_LOG_QTHRESHOLD).is_none_or(|threshold| threshold == [0, 0]);
+    let group = u16::from_be_bytes(data.bytes(NFTA_LOG_GROUP)?.try_into().ok()?);
+    let prefix = data.text(NFTA_LOG_PREFIX)?;
+    let snaplen = data.number(NFTA_LOG_SNAPLEN)?;
+    plain.then_some(Raw::Log { group, prefix, snaplen })
 }
 
 fn lookup<'a>(data: &Attributes<'a>) -> Option<Raw<'a>> {
@@ -259,6 +293,10 @@ impl Reader<'_> {
             }
             Raw::SetZone if self.pending.places.is_empty() => self.pending.constant.map(Expr::SetZone),
             Raw::Counter => self.alone().then_some(Expr::Counter),
+            Raw::Limit { rate, burst } => self.alone().then_some(Expr::Limit { rate, burst }),
+            Raw::Log { group, prefix, snaplen } => {
+                self.alone().then_some(Expr::Log { group, prefix, snaplen })
+            }
             Raw::Verdict(verdict) => self.alone().then_some(Expr::Verdict(verdict)),
             Raw::Dynset { set, timeout } => {
                 let set = SetName::new(set);

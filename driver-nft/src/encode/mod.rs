@@ -9,7 +9,8 @@ mod expr;
 mod set;
 
 use policy_core::ruleset::{
-    BaseChain, COMMENT_BYTES_MAX, ChainName, ChainSpec, Hook, NAME_BYTES_MAX, Op, Rule, SetName, TABLE,
+    BaseChain, COMMENT_BYTES_MAX, ChainName, ChainSpec, Hook, LOG_PREFIX_BYTES_MAX, NAME_BYTES_MAX, Op, Rule,
+    SetName, TABLE,
 };
 use policy_core::{Scope, Transaction};
 
@@ -52,6 +53,24 @@ pub enum Unencodable {
     /// An expression that this program never writes.
     #[error("expression of another program: {0}")]
     Foreign(String),
+    /// A limit that the kernel would read as another one.
+    #[error("a limit of {rate} packets per second, {burst} at once: neither may be 0")]
+    Limit {
+        /// Packets per second.
+        rate: u32,
+        /// Packets at once.
+        burst: u32,
+    },
+    /// A prefix that is empty, longer than the kernel keeps, or holds a terminator; or nothing of the frame is told.
+    #[error(
+        "a log with prefix {prefix:?} (1 to {LOG_PREFIX_BYTES_MAX} bytes) of {snaplen} bytes of the frame"
+    )]
+    Log {
+        /// The prefix.
+        prefix: String,
+        /// How many bytes of the frame.
+        snaplen: u32,
+    },
     /// A mask on a field of more than two bytes, or one that is longer than its field.
     #[error("a mask on {0} that does not fit it")]
     Mask(&'static str),

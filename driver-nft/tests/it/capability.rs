@@ -26,6 +26,7 @@ fn loads(lines: &str) -> bool {
 #[test_case(Capability::BridgeConntrack, "chain c { ct state established accept; ct zone set 7; }"; "bridge conntrack")]
 #[test_case(Capability::DynamicSets, "set s { type iface_index; flags dynamic,timeout; timeout 1s; }\n\
     chain c { update @s { iif } ; }"; "dynamic sets")]
+#[test_case(Capability::FrameLog, "chain c { limit rate 1/second log group 7; }"; "frame log")]
 #[test_case(Capability::Ibrname, "chain c { meta ibrname \"br0\" accept; }"; "ibrname")]
 #[test_case(Capability::Reject, "chain c { reject; }"; "reject")]
 fn nft_finds_the_same(capability: Capability, lines: &str) {

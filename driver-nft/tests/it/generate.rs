@@ -225,6 +225,19 @@ pub(crate) fn connection() -> BoxedStrategy<Expr> {
     .boxed()
 }
 
+/// A limit, or a log.
+fn telling() -> BoxedStrategy<Expr> {
+    prop_oneof![
+        (1_u32.., 1_u32..).prop_map(|(rate, burst)| Expr::Limit { rate, burst }),
+        (any::<u16>(), "[a-z/. -]{1,127}", 1_u32..).prop_map(|(group, prefix, snaplen)| Expr::Log {
+            group,
+            prefix,
+            snaplen
+        }),
+    ]
+    .boxed()
+}
+
 /// An expression that uses one of `sets`, or none of them.
 pub(crate) fn expr(sets: &[(SetName, SetSpec)], version6: bool) -> BoxedStrategy<Expr> {
     let field = || {
@@ -252,7 +265,7 @@ pub(crate) fn expr(sets: &[(SetName, SetSpec)], version6: bool) -> BoxedStrategy
                 high: one.max(other),
             })
         });
-    let mut all = vec![compare.boxed(), range.boxed(), Just(Expr::Counter).boxed()];
+    let mut all = vec![compare.boxed(), range.boxed(), Just(Expr::Counter).boxed(), telling()];
     for (name, spec) in sets {
         if let Some(fields) = fields_for(&spec.key, version6) {
             all.push(using(name.clone(), spec, fields));

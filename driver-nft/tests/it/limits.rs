@@ -139,6 +139,7 @@ fn names_of_maximal_length_are_enforced_and_told_apart() {
                             selector: Selector::default(),
                             ingress: Some(Vec::new()),
                             egress: None,
+                            log: None,
                             problems: Vec::new(),
                         })
                     };

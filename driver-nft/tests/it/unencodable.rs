@@ -15,6 +15,10 @@ fn commented(comment: &str) -> ChainSpec {
     ChainSpec { base: None, comment: comment.into() }
 }
 
+fn log(prefix: &str, snaplen: u32) -> Expr {
+    Expr::Log { group: 1, prefix: prefix.into(), snaplen }
+}
+
 fn lookup(fields: &[Field]) -> Expr {
     Expr::within(fields, set("s"))
 }
@@ -89,6 +93,12 @@ fn lookup(fields: &[Field]) -> Expr {
     Unencodable::Value { field: "th sport", value: "1.2.3.4".into() };
     "range to a value of another type"
 )]
+#[test_case(rules([Expr::Limit { rate: 0, burst: 1 }]), Unencodable::Limit { rate: 0, burst: 1 }; "limit to nothing")]
+#[test_case(rules([Expr::Limit { rate: 1, burst: 0 }]), Unencodable::Limit { rate: 1, burst: 0 }; "limit that lets nothing begin")]
+#[test_case(rules([log("", 1)]), Unencodable::Log { prefix: String::new(), snaplen: 1 }; "log without words")]
+#[test_case(rules([log(&"p".repeat(128), 1)]), Unencodable::Log { prefix: "p".repeat(128), snaplen: 1 }; "log of too many words")]
+#[test_case(rules([log("a\0b", 1)]), Unencodable::Log { prefix: "a\0b".into(), snaplen: 1 }; "log with a terminator")]
+#[test_case(rules([log("a", 0)]), Unencodable::Log { prefix: "a".into(), snaplen: 0 }; "log of nothing")]
 #[test_case(rules([lookup(&[])]), Unencodable::KeyParts(0); "lookup of nothing")]
 #[test_case(rules([lookup(&[Field::SourcePort; 6])]), Unencodable::KeyParts(6); "lookup of six fields")]
 #[test_case(rules([lookup(&[Field::Ip6Source; 5])]), Unencodable::Registers; "lookup longer than the registers")]

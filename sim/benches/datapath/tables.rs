@@ -132,7 +132,7 @@ fn objects(bed: &Bed, chosen: &[(usize, &Member)]) -> Result<Vec<(Kind, Vec<Obje
         (Kind::Network, vec![Object::Network(definition)]),
         (
             Kind::Namespace,
-            vec![Object::Namespace(Namespace { name: "bench".into(), labels: Labels::default() })],
+            vec![Object::Namespace(Namespace { name: "bench".into(), labels: Labels::default(), log: None })],
         ),
         (Kind::Pod, pods),
         (Kind::Policy, policies(&network).into_iter().map(Object::Policy).collect()),
@@ -154,6 +154,7 @@ fn policies(network: &NamespacedName) -> [Policy; 2] {
         selector: role("isolated"),
         ingress: Some(vec![PolicyRule { peers: client.clone(), ports }]),
         egress: Some(Vec::new()),
+        log: None,
         problems: Vec::new(),
     })
 }

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use driver_nft::decode;
+use driver_nft::{decode, logged_frames};
+use policy_core::frame::Summary;
 use policy_core::ruleset::Ruleset;
-use policy_core::{Input, Kernel as _, Output, Time};
+use policy_core::{Input, Kernel as _, Output, Sighting, Time};
 
 use crate::features::Features;
 use crate::world::{Table, informed};
@@ -32,6 +33,42 @@ pub(super) fn netlink(bytes: &[u8]) -> Features {
     describe(&ruleset, &mut features);
     assert!(ruleset.to_string().len() <= 4096 + 64 * bytes.len(), "a text out of proportion");
     repair(ruleset, &mut features);
+    features
+}
+
+/// Frames that somebody says a rule has told of. Whatever they say, they are somebody's or nobody's.
+pub(super) fn frame_log(bytes: &[u8]) -> Features {
+    let mut features = Features::default();
+    let frames = match logged_frames(bytes) {
+        Ok(frames) => frames,
+        Err(error) => {
+            features.saw(error);
+            return features;
+        }
+    };
+    let told = frames.iter().map(|frame| 1 + frame.prefix.len() / 3 + frame.payload.len()).sum::<usize>();
+    assert!(told <= bytes.len(), "{told} bytes and frames in {} bytes", bytes.len());
+    let compiler = informed();
+    let summaries: Vec<Summary> =
+        frames.iter().map(|frame| Summary::read(frame.ether_type, &frame.payload)).collect();
+    let sightings: Vec<Sighting<'_>> = frames
+        .iter()
+        .zip(&summaries)
+        .map(|(frame, summary)| Sighting {
+            prefix: &frame.prefix,
+            input: frame.input,
+            output: frame.output,
+            macs: frame.macs,
+            source: summary.source,
+            destination: summary.destination,
+        })
+        .collect();
+    features.counted("frames", frames.len());
+    for (summary, sighted) in summaries.iter().zip(compiler.sighted(&sightings)) {
+        let Summary { ether_type, source, destination, protocol, ports, icmp, arp } = summary;
+        let there = [source.is_some(), destination.is_some(), ports.is_some(), icmp.is_some()];
+        features.saw(format_args!("{ether_type:#06x} {protocol:?} {arp:?} {there:?} {}", sighted.is_some()));
+    }
     features
 }
 

@@ -20,8 +20,14 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "frame", about: "Ethernet frames, judged by a ruleset", words: &[], run: text::frame },
+    Target {
+        name: "frame-log",
+        about: "what the kernel tells of frames that a rule logs",
+        words: &["drop in/", "drop out/", "allow in/", "allow out/", "-shop/web/net1\0"],
+        run: dump::frame_log,
+    },
     Target {
         name: "manifest",
         about: "files of manifests: YAML or JSON, every kind of object, enforced",
@@ -31,7 +37,17 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "netlink-dump",
         about: "what the kernel answers when asked for the table",
-        words: &["mnp-nft-bridge", "lookup\0", "immediate\0", "cmp\0", "payload\0", "dynset\0", "bitwise\0"],
+        words: &[
+            "mnp-nft-bridge",
+            "lookup\0",
+            "immediate\0",
+            "cmp\0",
+            "payload\0",
+            "dynset\0",
+            "bitwise\0",
+            "limit\0",
+            "log\0",
+        ],
         run: dump::netlink,
     },
     Target {
@@ -105,6 +121,7 @@ const MANIFEST_WORDS: &[&str] = &[
     "k8s.v1.cni.cncf.io/network-status: ",
     "k8s.v1.cni.cncf.io/networks-status: ",
     "mnp-nft-bridge.io/guard: mac-ip\n",
+    "mnp-nft-bridge.io/log: all\n",
     "labels: {app: web}\n",
     "spec: ",
     "status: {phase: Succeeded}\n",

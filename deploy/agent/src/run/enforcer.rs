@@ -73,6 +73,7 @@ impl<K: Kernel> Enforcer<K> {
                     }
                     Content::Problems(object, problems) => self.feedback.problems(object, problems),
                     Content::Stop => return Ok(()),
+                    Content::Whose(question) => question.answer(self.compiler()),
                 }
             }
         }

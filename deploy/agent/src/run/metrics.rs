@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use driver_nft::Counted;
 use policy_core::model::{Direction, Kind, NetworkConfig};
 use policy_core::ruleset::ChainName;
-use policy_core::{Compiler, Judged};
+use policy_core::{Compiler, Judged, Sighted};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::MetricType;
@@ -46,6 +46,15 @@ struct AttachmentLabel {
     pod: String,
     network: String,
     interface: String,
+}
+
+/// Frames that were logged. By namespace and not by pod: whoever can start pods could make as many series, and the line has
+/// the pod's name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct LoggedLabel {
+    action: &'static str,
+    direction: &'static str,
+    namespace: String,
 }
 
 /// A part of the table that belongs to no attachment.
@@ -122,6 +131,8 @@ pub(crate) struct Metrics {
     commits: Counter,
     events: Family<OutcomeLabel, Counter>,
     interruptions: Family<KindLabel, Counter>,
+    logged: Family<LoggedLabel, Counter>,
+    log_overruns: Counter,
     latency: Histogram,
     operations: Counter,
     refusals: Counter,
@@ -143,6 +154,8 @@ impl Default for Metrics {
             commits: Counter::default(),
             events,
             interruptions,
+            logged: Family::default(),
+            log_overruns: Counter::default(),
             // From 0.1 ms to 3.3 s.
             latency: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
             operations: Counter::default(),
@@ -177,6 +190,24 @@ impl Metrics {
         self.interruptions.get_or_create(&KindLabel { kind: name(kind) }).inc();
     }
 
+    /// A frame was logged; `None` when nobody knows any more whose it was.
+    pub(crate) fn logged(&self, sighted: Option<&Sighted>) {
+        let label = sighted.map_or_else(
+            || LoggedLabel { action: "unknown", direction: "unknown", namespace: String::new() },
+            |Sighted { action, judged, .. }| LoggedLabel {
+                action: action.word(),
+                direction: way(judged.direction),
+                namespace: judged.pod.namespace.to_string(),
+            },
+        );
+        self.logged.get_or_create(&label).inc();
+    }
+
+    /// Frames came faster than they were read.
+    pub(crate) fn frames_lost(&self) {
+        self.log_overruns.inc();
+    }
+
     /// What became of an Event.
     pub(crate) fn event(&self, outcome: &'static str) {
         self.events.get_or_create(&OutcomeLabel { outcome }).inc();
@@ -200,6 +231,16 @@ impl Metrics {
             "event_to_commit_seconds",
             "Time from the oldest event of a transaction to the kernel's acknowledgement",
             self.latency.clone(),
+        );
+        registry.register(
+            "logged_packets",
+            "Frames that were logged, by what became of them, the direction that was judged, and the pod's namespace",
+            self.logged.clone(),
+        );
+        registry.register(
+            "log_overruns",
+            "How often frames to be logged came faster than they were read, so that some are not logged",
+            self.log_overruns.clone(),
         );
         registry.register("operations", "Operations of these transactions", self.operations.clone());
         registry.register("refusals", "Transactions that the kernel has refused", self.refusals.clone());
@@ -308,12 +349,16 @@ fn drops(
     Ok(())
 }
 
+const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Egress => "egress",
+        Direction::Ingress => "ingress",
+    }
+}
+
 fn label(judged: &Judged) -> AttachmentLabel {
     AttachmentLabel {
-        direction: match judged.direction {
-            Direction::Egress => "egress",
-            Direction::Ingress => "ingress",
-        },
+        direction: way(judged.direction),
         namespace: judged.pod.namespace.to_string(),
         pod: judged.pod.name.to_string(),
         network: judged.network.to_string(),

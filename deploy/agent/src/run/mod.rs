@@ -4,6 +4,7 @@
 //!  manifests or API server --+
 //!  bridge ports (netlink) ---+--> inbox --> core --> nftables
 //!  other writers (netlink) --+
+//!  logged frames (netlink) --+
 //!  signals ------------------+
 //! ```
 //!
@@ -15,6 +16,7 @@ pub(crate) mod directory;
 pub(crate) mod dry_run;
 pub(crate) mod enforcer;
 pub(crate) mod feedback;
+pub(crate) mod frame_log;
 pub(crate) mod http;
 pub(crate) mod journal;
 pub(crate) mod log;
@@ -49,6 +51,8 @@ pub(crate) enum Content {
     Problems(ObjectId, Vec<Problem>),
     /// The agent is asked to end.
     Stop,
+    /// Somebody wants to know whose frames these are.
+    Whose(frame_log::Question),
 }
 
 /// The way to the enforcer. Sending fails only when the enforcer has ended, and then the whole agent ends.

@@ -14,7 +14,7 @@ use driver_kube::Options;
 use driver_nft::{Capabilities, Capability, NftKernel, StateWish};
 use nix::sys::signal::{SigSet, Signal};
 use policy_core::{BridgeNames, Config};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Answer;
 use crate::cli::Settings;
@@ -26,7 +26,7 @@ use crate::run::feedback::Feedback;
 use crate::run::journal::Journal;
 use crate::run::log::{self, LogForm};
 use crate::run::metrics::Metrics;
-use crate::run::{Content, Inbox, http, node_events};
+use crate::run::{Content, Inbox, frame_log, http, node_events};
 
 /// How many objects' problems wait for being told as Events.
 const NEWS_MAX: usize = 1_024;
@@ -112,6 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Answer> {
     if let Some(address) = arguments.metrics_address {
         http::serve(address, to_enforcer.clone(), metrics.clone())?;
     }
+    let log_metrics = metrics.clone();
     let mut feedback = Feedback::new(metrics.clone(), None);
     if let Some(directory) = &arguments.manifests {
         Directory::new(directory.clone(), options).watch(to_enforcer.clone())?;
@@ -125,9 +126,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Answer> {
         let node = arguments.node.as_str().into();
         Cluster { kubeconfig, start_within, options, node, news, metrics }.watch(to_enforcer.clone())?;
     }
-    stop_on(signals, to_enforcer)?;
     let bridge_names = BridgeNames::of(capabilities.of(Capability::Ibrname).is_present());
-    let config = Config { state: state.engine, bridge_names, ..arguments.settings.config(&arguments.node) };
+    let mut config =
+        Config { state: state.engine, bridge_names, ..arguments.settings.config(&arguments.node) };
+    config.log = config.log.filter(|_| capabilities.of(Capability::FrameLog).is_present());
+    match config.log {
+        // A dry run loads no rule that could tell of a frame, and must not take the group from an agent that does.
+        Some(log) if !arguments.dry_run => frame_log::watch(log, to_enforcer.clone(), log_metrics)?,
+        Some(_) => {}
+        None => warn!("this kernel cannot tell of frames: nothing is logged of them"),
+    }
+    stop_on(signals, to_enforcer)?;
     let journal = arguments.journal.as_deref();
     let journal =
         journal.map(|path| Journal::open(path, arguments.journal_mib << 20, &config)).transpose()?;

@@ -63,6 +63,8 @@ fn arguments(values: &[&str]) -> Vec<String> {
 #[test_case(&["agent.uplinks={eth0,eth1}"], "--uplink=eth0,eth1")]
 #[test_case(&["agent.bridgePlugins={bridge,ovs}"], "--bridge-plugins=bridge,ovs")]
 #[test_case(&["agent.state=sets"], "--state=sets")]
+#[test_case(&["agent.logGroup=7"], "--log-group=7")]
+#[test_case(&["agent.logRate=1"], "--log-rate=1")]
 #[test_case(&["agent.extraArguments={--start-within=9}"], "--start-within=9")]
 #[test_case(&["agent.log=text"], "--log=text")]
 fn setting_becomes_an_argument_that_the_agent_takes(values: &[&str], expected: &str) {
@@ -79,6 +81,7 @@ fn setting_becomes_an_argument_that_the_agent_takes(values: &[&str], expected: &
 
 #[test_case("agent.guard=ip", "agent.guard" ; "a guard that there is not")]
 #[test_case("agent.gaurd=mac", "gaurd" ; "a name with a slip")]
+#[test_case("agent.logRate=0", "agent.logRate" ; "a rate of nothing")]
 #[test_case("image.tag=latest", "image.tag" ; "a tag that says nothing")]
 #[test_case("agent.unknownPorts=maybe", "agent.unknownPorts" ; "neither accept nor drop")]
 #[test_case("cniConfigDirectory=net.d", "cniConfigDirectory" ; "a path without a beginning")]

@@ -4,6 +4,7 @@
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::agent::{directory, held, in_new_namespace};
 use crate::container::{Container, PROGRAM};
@@ -107,6 +108,20 @@ fn without_net_admin_the_agent_ends_and_names_the_capability() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert!(errors.contains("CAP_NET_ADMIN in its network namespace"), "{errors}");
+    });
+}
+
+#[test]
+fn net_admin_is_all_that_a_log_of_frames_takes() {
+    in_new_namespace(|| {
+        wires::build(MAC_OF_WEB);
+        let files = directory("telling");
+        let logged = policy(80).replace("policy-for: lan", "policy-for: lan, mnp-nft-bridge.io/log: drop");
+        write(&files, "all.yaml", &format!("{CLUSTER}---\n{logged}"));
+        let mut agent = without("NET_BROADCAST", "telling").with(&files, FILES).start(&[], &ARGUMENTS);
+        agent.logged(SETTLED);
+        assert!(!ping_is_answered());
+        assert_eq!(agent.logged("frame").get("pod").and_then(Value::as_str), Some("web"));
     });
 }
 

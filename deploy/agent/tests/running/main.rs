@@ -6,6 +6,7 @@ mod agent;
 mod confined;
 mod container;
 mod feedback;
+mod frame_log;
 mod http;
 mod journals;
 mod manifests;

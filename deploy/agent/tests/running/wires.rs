@@ -49,6 +49,16 @@ pub(crate) fn ping_is_answered() -> bool {
     in_pod("client", &["ping", "-n", "-c", "1", "-W", "1", "10.0.0.1"]).status.success()
 }
 
+/// Sends so many pings of one conversation from `client` to `web`, quickly; how many are answered.
+pub(crate) fn pings(count: u32) -> u32 {
+    let count = count.to_string();
+    let output = in_pod("client", &["ping", "-n", "-i", "0.005", "-c", &count, "-W", "1", "10.0.0.1"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answered = text.split(", ").find_map(|part| part.strip_suffix(" received"));
+    let answered = answered.and_then(|answered| answered.parse().ok());
+    answered.unwrap_or_else(|| panic!("ping: {text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
 fn in_pod(pod: &str, command: &[&str]) -> Output {
     let output = Command::new("ip").args(["netns", "exec", pod]).args(command).output();
     output.unwrap_or_else(|error| panic!("cannot run ip ({error}): install `iproute2`"))
