@@ -27,10 +27,25 @@ pub(crate) fn check(metadata: &Metadata) -> Result<()> {
     crate::say(format_args!("every declared dependency is used"))
 }
 
+/// The sources of a package, and those of others that it takes in by their paths.
 fn read_all(directory: &Path) -> Result<String> {
     let read =
         |file: &_| fs::read_to_string(file).with_context(|| format!("cannot read {}", Path::display(file)));
-    house::sources(directory)?.iter().map(|file| read(file)).collect()
+    let mut all = String::new();
+    for file in house::sources(directory)? {
+        let source = read(&file)?;
+        let beside = file.parent().context("a source lies in a directory")?;
+        for taken in elsewhere(&source) {
+            all.push_str(&read(&beside.join(taken))?);
+        }
+        all.push_str(&source);
+    }
+    Ok(all)
+}
+
+/// The paths that modules of a source are taken from.
+fn elsewhere(source: &str) -> impl Iterator<Item = &str> {
+    source.lines().filter_map(|line| line.trim().strip_prefix("#[path = \"")?.strip_suffix("\"]"))
 }
 
 fn unused_by(package: &Package, sources: &str) -> Vec<String> {
@@ -53,7 +68,13 @@ fn is_named(name: &str, sources: &str) -> bool {
 mod tests {
     use test_case::test_case;
 
-    use super::is_named;
+    use super::{elsewhere, is_named};
+
+    #[test]
+    fn modules_may_be_taken_from_elsewhere() {
+        let source = "mod a;\n#[path = \"../../x.rs\"]\nmod x;\n";
+        assert_eq!(elsewhere(source).collect::<Vec<_>>(), ["../../x.rs"]);
+    }
 
     #[test_case("use serde_json::Value;", true; "used")]
     #[test_case("let value = serde_json::to_value(1);", true; "by path")]
