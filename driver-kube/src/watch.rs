@@ -83,6 +83,8 @@ enum Ended {
     Unstreamed,
     /// The server no longer knows where the watch was.
     Expired,
+    /// Something is missing of what the server has said.
+    Incomplete,
 }
 
 impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
@@ -109,6 +111,9 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
                 }
                 Ended::Expired => {
                     info!(kind = T::NAME, "the API server has forgotten where we were; listing again");
+                }
+                Ended::Incomplete => {
+                    warn!(kind = T::NAME, "not all has come of what the API server says; listing again");
                 }
                 Ended::Unserved => warn!(kind = T::NAME, "the API server does not serve this kind any more"),
             }
@@ -167,19 +172,27 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
         let mut events = pin!(watcher(api, config));
         let mut backoff = DefaultBackoff::default();
         let mut listed = Vec::new();
+        // Whether a list has begun that is not complete.
+        let mut listing = false;
         while let Some(event) = events.next().await {
             match event {
+                // The list was cut: the library would ask for another at once, however often.
+                Ok(Event::Init) if listing => return Ended::Incomplete,
                 Ok(event) => {
-                    backoff.reset();
+                    listing = matches!(event, Event::Init | Event::InitApply(_));
+                    if !listing {
+                        backoff.reset();
+                    }
                     if !self.take(event, &mut listed, troubled) {
                         return Ended::Unheard;
                     }
                 }
                 Err(error) => {
-                    if let Some(ended) = verdict(&error) {
+                    warn!(kind = T::NAME, %error, "the watch was interrupted; what is known holds");
+                    if let Some(ended) = verdict(&error, listing) {
                         return ended;
                     }
-                    warn!(kind = T::NAME, %error, "the watch was interrupted; what is known holds");
+                    listing = false;
                     if !(self.listener)(Heard::Interrupted(T::KIND)) {
                         return Ended::Unheard;
                     }
@@ -262,14 +275,17 @@ fn absent<T: Source>(said: &mut bool) {
     }
 }
 
-/// Whether an error means that the watch must begin anew; others are temporary.
-fn verdict(error: &Error) -> Option<Ended> {
+/// Whether an error means that the watch must begin anew, maybe while it is `listing`; others are temporary.
+fn verdict(error: &Error, listing: bool) -> Option<Ended> {
     let (starting, status) = match error {
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchFailed(kube::Error::Api(status)) => {
             (false, status)
         }
         Error::WatchStartFailed(kube::Error::Api(status)) => (true, status),
         Error::WatchError(status) => (false, status),
+        // The library would go on with what comes next.
+        Error::WatchFailed(kube::Error::SerdeError(_)) => return Some(Ended::Incomplete),
+        Error::WatchFailed(_) if listing => return Some(Ended::Incomplete),
         Error::InitialListFailed(_)
         | Error::NoResourceVersion
         | Error::WatchFailed(_)
@@ -280,6 +296,7 @@ fn verdict(error: &Error) -> Option<Ended> {
         400 | 422 if starting => Some(Ended::Unstreamed),
         404 => Some(Ended::Unserved),
         410 => Some(Ended::Expired),
+        _ if listing => Some(Ended::Incomplete),
         _ => None,
     }
 }

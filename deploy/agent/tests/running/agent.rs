@@ -102,6 +102,13 @@ impl Agent {
         }
     }
 
+    /// Everything that it has said until now.
+    #[allow(dead_code, reason = "shared by several test programs, of which one needs it")]
+    pub(crate) fn log(&mut self) -> String {
+        self.seen.extend(self.log.try_iter());
+        self.seen.join("\n")
+    }
+
     /// A line of its status (`proc_pid_status(5)`), such as `CapEff`.
     pub(crate) fn status(&self, field: &str) -> String {
         let file = format!("/proc/{}/status", self.child.id());

@@ -1,0 +1,118 @@
+//! What the network and the API server may do to an agent: enforcement never changes wrongly meanwhile, and the agent goes on
+//! by itself.
+//!
+//! What is enforced is read from the kernel, and the kernel announces every commit: a test that hears of none has seen that
+//! nothing was changed and changed back either.
+
+mod answers;
+mod away;
+mod cuts;
+mod lists;
+mod token;
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use control_plane::proxy::{Manner, Proxy};
+use driver_nft::{Monitor, NftKernel, Notice};
+use policy_core::ruleset::Ruleset;
+
+use crate::agent::{Agent, held};
+use crate::objects::{CLUSTER, COMMITTED, SETTLED, names_port};
+use crate::server::{Server, with_server};
+
+/// How long a fault may take to happen: agents wait up to 30 seconds before they ask again.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The kinds that are watched, as paths have them.
+const KINDS: [&str; 4] =
+    ["namespaces", "pods", "network-attachment-definitions", "multi-networkpolicies"];
+/// The one that tests change.
+const POLICIES: &str = "multi-networkpolicies";
+
+/// The port that the policy `other` lets everybody reach, all the time.
+const OTHER: u16 = 9_999;
+
+/// What tests know of a cluster whose agent has the proxy before it.
+struct Trial<'a> {
+    server: &'a mut Server,
+    proxy: Proxy,
+    token: PathBuf,
+    agent: Agent,
+    monitor: Monitor,
+    /// What the kernel has held when this was looked at last.
+    held: Ruleset,
+}
+
+/// Runs `body` with an agent that has settled, and enforces a policy about port 80.
+fn trial(name: &str, body: impl FnOnce(&mut Trial<'_>) + Send) {
+    with_server(name, |server| {
+        server.install_crds();
+        server.apply(CLUSTER);
+        // After the other in every list.
+        server.apply(&policy("web", 80));
+        server.apply(&policy("other", OTHER));
+        let proxy = Proxy::start(&server.plane).unwrap_or_else(|error| panic!("{error:#}"));
+        let token = server.token_file("agent.token", &[]);
+        let mut agent = server.agent_through(&proxy, &token);
+        agent.logged(SETTLED);
+        let kernel = NftKernel::open().expect("nftables can be opened");
+        let monitor = kernel.monitor().expect("nftables announces commits");
+        let mut trial = Trial { server, proxy, token, agent, monitor, held: held() };
+        assert!(names_port(&trial.held, 80) && names_port(&trial.held, OTHER));
+        body(&mut trial);
+    });
+}
+
+/// A policy that lets everybody reach a port, with text in it that is not ASCII.
+fn policy(name: &str, port: u16) -> String {
+    crate::objects::policy(port)
+        .replace("metadata: {name: web", &format!("metadata: {{name: {name}"))
+        .replace("annotations: {", "annotations: {note: 'für alle, каждый, 🦀', ")
+}
+
+impl Trial<'_> {
+    /// How many commits to the table there were since this was asked last.
+    fn commits(&mut self) -> usize {
+        let mut commits = 0;
+        while let Some(notice) = self.monitor.next(Some(Duration::ZERO)).expect("commits are announced") {
+            match notice {
+                Notice::Commit(commit) => commits += usize::from(commit.touched),
+                Notice::Overrun => panic!("commits were lost: there are few"),
+            }
+        }
+        commits
+    }
+
+    /// Nothing was changed since the last look, and changed back.
+    fn unchanged(&mut self, when: &str) {
+        assert_eq!(self.commits(), 0, "{when}: committed");
+        assert_eq!(held(), self.held, "{when}: changed");
+    }
+
+    /// Writes the policy of port 80 anew, with this port.
+    fn change(&self, port: u16) {
+        self.server.apply(&policy("web", port));
+    }
+
+    /// Waits until the policy is enforced with this port, which is the only commit since the last look.
+    fn changed_once(&mut self, port: u16, when: &str) {
+        self.agent.logged(COMMITTED);
+        assert_eq!(self.commits(), 1, "{when}: the change is one commit");
+        self.held = held();
+        assert!(names_port(&self.held, port), "{when}: the change is enforced");
+        assert!(names_port(&self.held, OTHER), "{when}: what was not changed is enforced");
+    }
+
+    /// Treats all requests like that, and lets the agent notice, if it does not yet.
+    fn behave(&self, manner: Manner) {
+        self.proxy.behave(manner);
+        self.proxy.hang_up();
+    }
+
+    /// Waits until something has happened to a request for each of these kinds.
+    fn happened_to(&mut self, kinds: &[&str]) {
+        let happened = self.proxy.happened(kinds, PATIENCE);
+        happened.unwrap_or_else(|error| panic!("{error:#}; the agent said:\n{}", self.agent.log()));
+    }
+}
