@@ -51,15 +51,17 @@ pub enum Heard {
 
 /// Watches every kind that policies depend on. It ends when `listener` answers that nobody listens any more.
 ///
-/// `start_after` spreads the agents of a cluster that start at the same moment.
+/// `renewed` makes a client like `client` whose credentials are read anew: it is asked when the server does not accept those
+/// that are known. `start_after` spreads the agents of a cluster that start at the same moment.
 pub async fn watch(
     client: Client,
+    renewed: impl Fn() -> Result<Client, kube::Error> + Sync,
     options: Options,
     start_after: Duration,
     listener: impl Fn(Heard) -> bool + Sync,
 ) {
     sleep(start_after).await;
-    let watches = Watches { client, options, listener };
+    let watches = Watches { client, renewed, options, listener };
     let namespaces = Box::pin(watches.follow::<Namespace>());
     let networks = Box::pin(watches.follow::<NetworkAttachmentDefinition>());
     let pods = Box::pin(watches.follow::<Pod>());
@@ -67,8 +69,9 @@ pub async fn watch(
     future::join4(namespaces, networks, pods, policies).await;
 }
 
-struct Watches<L> {
+struct Watches<R, L> {
     client: Client,
+    renewed: R,
     options: Options,
     listener: L,
 }
@@ -83,23 +86,26 @@ enum Ended {
     Unstreamed,
     /// The server no longer knows where the watch was.
     Expired,
+    /// The server does not accept our credentials.
+    Unauthorized,
     /// Something is missing of what the server has said.
     Incomplete,
 }
 
-impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
+impl<R: Fn() -> Result<Client, kube::Error> + Sync, L: Fn(Heard) -> bool + Sync> Watches<R, L> {
     /// Follows one kind, whatever happens to the server.
     async fn follow<T: Source>(&self) {
         let mut backoff = DefaultBackoff::default();
+        let mut client = self.client.clone();
         let mut streaming = true;
         let mut troubled = Troubled::new();
         loop {
-            let resource = self.served::<T>().await;
+            let resource = self.served::<T>(&mut client).await;
             let config = T::FIELDS.map_or_else(Config::default, |fields| Config::default().fields(fields));
             // Lists from the server's cache, not from its database.
             let config = if streaming { config.streaming_lists() } else { config.any_semantic() };
             let begun = Instant::now();
-            let ended = self.attend::<T>(&resource, config, &mut troubled).await;
+            let ended = self.attend::<T>(Api::all_with(client.clone(), &resource), config, &mut troubled).await;
             if !matches!(ended, Ended::Unheard) && !(self.listener)(Heard::Interrupted(T::KIND)) {
                 return;
             }
@@ -115,6 +121,10 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
                 Ended::Incomplete => {
                     warn!(kind = T::NAME, "not all has come of what the API server says; listing again");
                 }
+                Ended::Unauthorized => {
+                    warn!(kind = T::NAME, "the API server does not accept our credentials; reading them again");
+                    self.renew(&mut client);
+                }
                 Ended::Unserved => warn!(kind = T::NAME, "the API server does not serve this kind any more"),
             }
             if begun.elapsed() > RECOVERED {
@@ -124,8 +134,16 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
         }
     }
 
+    /// Reads the credentials again. The library does too, but only once a minute.
+    fn renew(&self, client: &mut Client) {
+        match (self.renewed)() {
+            Ok(renewed) => *client = renewed,
+            Err(error) => warn!(%error, "cannot read the credentials again; keeping those that are known"),
+        }
+    }
+
     /// The API of a kind; waits until it is served.
-    async fn served<T: Source>(&self) -> ApiResource {
+    async fn served<T: Source>(&self, client: &mut Client) -> ApiResource {
         if let Some(plural) = T::BUILT_IN {
             return ApiResource {
                 group: String::new(),
@@ -138,7 +156,7 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
         let mut backoff = DefaultBackoff::default();
         let mut said = false;
         loop {
-            match discovery::group(&self.client, GROUP).await {
+            match discovery::group(client, GROUP).await {
                 Ok(group) => {
                     // The group prefers the version of another kind of its.
                     let mut served = group.resources_by_stability().into_iter();
@@ -155,6 +173,9 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
                 }
                 Err(error) => {
                     warn!(kind = T::NAME, %error, "cannot ask the API server what it serves; trying again");
+                    if matches!(&error, kube::Error::Api(status) if status.code == 401) {
+                        self.renew(client);
+                    }
                     sleep(backoff.next().unwrap_or(ABSENCE)).await;
                 }
             }
@@ -164,11 +185,10 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
     /// Passes on what one watch says, until it cannot go on.
     async fn attend<T: Source>(
         &self,
-        resource: &ApiResource,
+        api: Api<Watched<T>>,
         config: Config,
         troubled: &mut Troubled,
     ) -> Ended {
-        let api: Api<Watched<T>> = Api::all_with(self.client.clone(), resource);
         let mut events = pin!(watcher(api, config));
         let mut backoff = DefaultBackoff::default();
         let mut listed = Vec::new();
@@ -294,6 +314,7 @@ fn verdict(error: &Error, listing: bool) -> Option<Ended> {
     match status.code {
         // Invalid: the request says sendInitialEvents, which old servers refuse.
         400 | 422 if starting => Some(Ended::Unstreamed),
+        401 => Some(Ended::Unauthorized),
         404 => Some(Ended::Unserved),
         410 => Some(Ended::Expired),
         _ if listing => Some(Ended::Incomplete),

@@ -49,7 +49,8 @@ impl Cluster {
         let start_after = random_part(self.start_within);
         let follow = move || {
             let done = runtime.block_on(async {
-                let client = Client::try_from(config).context("cannot prepare to talk to the API server")?;
+                let connect = || Client::try_from(config.clone());
+                let client = connect().context("cannot prepare to talk to the API server")?;
                 if let Some(news) = self.news {
                     let metrics = self.metrics.clone();
                     let counted = move |outcome| metrics.event(outcome_name(outcome));
@@ -64,7 +65,7 @@ impl Cluster {
                     }
                     Heard::Problems(object, problems) => inbox.send(Content::Problems(object, problems)),
                 };
-                watch(client, self.options, start_after, listener).await;
+                watch(client, connect, self.options, start_after, listener).await;
                 Ok(())
             });
             if let Err(error) = done {

@@ -6,19 +6,16 @@ use std::time::Instant;
 
 use control_plane::proxy::Manner;
 
-use super::trial;
+use super::{OTHER, is_thorough, trial};
 use crate::agent::held;
 use crate::objects::{COMMITTED, names_port};
-
-/// Names the time that the API server is stopped for, in seconds; `cargo ci cluster` sets it to a minute, and without it
-/// the time is as long as a repair takes.
-const STOPPED_S: &str = "CLUSTER_STOPPED_S";
 
 #[test]
 fn enforcement_holds_and_is_repaired_while_the_api_server_is_stopped() {
     trial("stopped", |trial| {
-        let seconds = std::env::var(STOPPED_S).map_or(0, |text| text.parse().expect("a number of seconds"));
-        let until = Instant::now() + Duration::from_secs(seconds);
+        // Otherwise it is stopped for as long as a repair takes.
+        let time = if is_thorough() { Duration::from_mins(1) } else { Duration::ZERO };
+        let until = Instant::now() + time;
         trial.server.plane.suspend_api_server().unwrap_or_else(|error| panic!("{error:#}"));
         trial.unchanged("stopped");
         // The agent needs no API server for this.
@@ -53,7 +50,7 @@ fn server_that_was_killed_and_has_forgotten_the_past_is_asked_for_everything() {
         trial.agent.logged(COMMITTED);
         let now = held();
         assert!(names_port(&now, 8_001) && !names_port(&now, 80), "a change is seen");
-        assert!(!names_port(&now, super::OTHER), "what was deleted is gone");
+        assert!(!names_port(&now, OTHER), "what was deleted is gone");
         assert_eq!(trial.commits(), 1, "at once");
     });
 }

@@ -2,7 +2,7 @@
 
 use control_plane::proxy::{Cut, Ending, Mishap, Of, Place};
 
-use super::{KINDS, POLICIES, trial};
+use super::{KINDS, POLICIES, cuts, trial};
 use crate::objects::SETTLED;
 
 /// After the first object: what comes after that in a list is what a careless reader would delete.
@@ -32,18 +32,16 @@ fn list_that_is_cut_deletes_nothing() {
 #[test]
 fn agent_that_starts_with_a_list_that_is_cut_anywhere_leaves_what_is_enforced() {
     trial("lists-at-start", |trial| {
-        for ending in Ending::ALL {
-            for place in Place::ALL {
-                for kind in KINDS {
-                    trial.proxy.once(Of::List, kind, cut(place, ending));
-                }
-                trial.agent = trial.server.agent_through(&trial.proxy, &trial.token);
-                // Only policies have text that is not ASCII.
-                trial.happened_to(if place == Place::Character { &[POLICIES] } else { &KINDS });
-                trial.agent.logged(SETTLED);
-                trial.unchanged(&format!("{place:?}, {ending:?}"));
-                trial.proxy.forget();
+        for (place, ending) in cuts() {
+            for kind in KINDS {
+                trial.proxy.once(Of::List, kind, cut(place, ending));
             }
+            trial.agent = trial.server.agent_through(&trial.proxy, &trial.token);
+            // Only policies have text that is not ASCII.
+            trial.happened_to(if place == Place::Character { &[POLICIES] } else { &KINDS });
+            trial.agent.logged(SETTLED);
+            trial.unchanged(&format!("{place:?}, {ending:?}"));
+            trial.proxy.forget();
         }
     });
 }

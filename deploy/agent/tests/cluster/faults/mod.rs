@@ -13,7 +13,7 @@ mod token;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use control_plane::proxy::{Manner, Proxy};
+use control_plane::proxy::{Ending, Manner, Place, Proxy};
 use driver_nft::{Monitor, NftKernel, Notice};
 use policy_core::ruleset::Ruleset;
 
@@ -42,6 +42,22 @@ struct Trial<'a> {
     monitor: Monitor,
     /// What the kernel has held when this was looked at last.
     held: Ruleset,
+}
+
+/// Names what `cargo ci cluster` sets, and `cargo ci test` does not, which has less time: every cut comes with every ending, and
+/// the API server is stopped for a whole minute.
+const THOROUGHLY: &str = "CLUSTER_THOROUGHLY";
+
+fn is_thorough() -> bool {
+    std::env::var_os(THOROUGHLY).is_some()
+}
+
+/// Every place with every ending, or at least each of them once.
+fn cuts() -> Vec<(Place, Ending)> {
+    if is_thorough() {
+        return Ending::ALL.into_iter().flat_map(|ending| Place::ALL.map(|place| (place, ending))).collect();
+    }
+    Place::ALL.into_iter().zip(Ending::ALL.into_iter().cycle()).collect()
 }
 
 /// Runs `body` with an agent that has settled, and enforces a policy about port 80.
