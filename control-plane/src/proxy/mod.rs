@@ -44,7 +44,7 @@ pub enum Mishap {
     Answered(u16),
     /// The answer is cut.
     Cut(Cut),
-    /// A line that is no object is put into the answer after so many objects.
+    /// The object after so many others is no object any more.
     Garbled(usize),
 }
 

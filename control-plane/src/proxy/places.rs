@@ -136,12 +136,13 @@ impl Body {
         }
     }
 
-    /// Where, in the data that follows, the first line ends with which at least so many objects are complete.
-    pub(super) fn line_end(&self, data: &[u8], objects: usize) -> Option<usize> {
+    /// Where, in the data that follows, an object begins before which at least so many are complete.
+    pub(super) fn beginning(&self, data: &[u8], objects: usize) -> Option<usize> {
         let mut body = self.clone();
-        data.iter().enumerate().find_map(|(index, byte)| {
+        data.iter().position(|byte| {
+            let begins = body.depth == 0 && *byte == b'{' && body.objects >= objects;
             body.pass(*byte);
-            (body.is_at(Place::AfterNewline, *byte, 0) && body.objects >= objects).then_some(index + 1)
+            begins
         })
     }
 
@@ -218,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_after_so_many_objects() {
+    fn object_begins_after_so_many() {
         let body = Body::default();
-        assert_eq!(body.line_end(TWO.as_bytes(), 2), Some(TWO.len()));
-        assert_eq!(body.line_end(TWO.as_bytes(), 1), TWO.find('\n').map(|at| at + 1));
-        assert_eq!(body.line_end(TWO.as_bytes(), 3), None);
+        assert_eq!(body.beginning(TWO.as_bytes(), 0), Some(0));
+        assert_eq!(body.beginning(TWO.as_bytes(), 1), TWO.find('\n').map(|at| at + 1));
+        assert_eq!(body.beginning(TWO.as_bytes(), 2), None);
     }
 
     #[test]

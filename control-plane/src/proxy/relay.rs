@@ -31,8 +31,8 @@ use super::places::{Body, Cut, Ending, part_of_head};
 use super::{Manner, Mishap, Shared};
 use crate::ControlPlane;
 
-/// What is in an answer that a body of objects does not have.
-const GARBAGE: &[u8] = b"<html>no object</html>\n";
+/// What no object begins with.
+const GARBAGE: u8 = b'?';
 
 /// What the server is told.
 #[derive(Clone, Copy, Debug)]
@@ -258,6 +258,7 @@ impl Answer<'_> {
         let mut mishap = None;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
+            let mut data = data.to_vec();
             self.wait().await;
             let in_body = |mishap| match mishap {
                 Mishap::Cut(cut) => !cut.place.is_in_head(),
@@ -268,15 +269,10 @@ impl Answer<'_> {
             let cut = match mishap {
                 Some(Mishap::Cut(cut)) => Some(cut),
                 Some(Mishap::Garbled(objects)) => {
-                    if let Some((before, after)) =
-                        passed.line_end(&data, objects).and_then(|at| data.split_at_checked(at))
-                    {
+                    if let Some(byte) = passed.beginning(&data, objects).and_then(|at| data.get_mut(at)) {
+                        *byte = GARBAGE;
                         mishap = None;
-                        for part in [before, GARBAGE, after] {
-                            self.write(&passed.send(part, None).0).await?;
-                        }
                         self.shared.tell(&self.path);
-                        continue;
                     }
                     None
                 }

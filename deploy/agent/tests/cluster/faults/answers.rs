@@ -59,7 +59,7 @@ fn slow_answers_only_take_longer() {
 }
 
 #[test]
-fn line_that_is_no_object_deletes_nothing_and_loses_nothing() {
+fn object_that_cannot_be_read_deletes_nothing_and_loses_nothing() {
     trial("garbled", |trial| {
         trial.proxy.once(Of::Watch, POLICIES, Mishap::Answered(410));
         trial.proxy.once(Of::List, POLICIES, Mishap::Garbled(1));
@@ -70,7 +70,7 @@ fn line_that_is_no_object_deletes_nothing_and_loses_nothing() {
         trial.changed_once(8_001, "in a list");
 
         // The request that has begun as a list goes on as a watch.
-        trial.proxy.once(Of::List, POLICIES, Mishap::Garbled(1));
+        trial.proxy.once(Of::List, POLICIES, Mishap::Garbled(0));
         trial.change(8_002);
         trial.happened_to(&[POLICIES]);
         trial.changed_once(8_002, "in a watch");
