@@ -31,6 +31,8 @@ pub enum Manner {
     Honest,
     /// They are answered with this status, and not passed on; 429 with `Retry-After`, and 200 with what is no JSON.
     Answering(u16),
+    /// They are answered with nothing: watches end as soon as they begin.
+    Empty,
     /// Nobody listens, and what was connected is not any more.
     Refusing,
     /// Heads of answers, and each part of a body, come so much later.

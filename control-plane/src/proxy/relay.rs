@@ -31,6 +31,8 @@ use super::places::{Body, Cut, Ending, part_of_head};
 use super::{Manner, Mishap, Shared};
 use crate::ControlPlane;
 
+/// The end of a body in chunks.
+const END: &str = "0\r\n\r\n";
 /// What no object begins with.
 const GARBAGE: u8 = b'?';
 
@@ -168,11 +170,12 @@ impl Door {
                 settings.manner
             };
             let answered = match (manner, self.shared.mishap(&path, |mishap| matches!(mishap, Mishap::Answered(_)))) {
-                (_, Some(Mishap::Answered(status))) | (Manner::Answering(status), _) => Some(status),
+                (_, Some(Mishap::Answered(status))) | (Manner::Answering(status), _) => Some(answer(status)),
+                (Manner::Empty, _) => Some(head(200, &HeaderMap::new()) + END),
                 (Manner::Honest | Manner::Refusing | Manner::Slow(_), _) => None,
             };
-            if let Some(status) = answered {
-                stream.get_mut().write_all(answer(status).as_bytes()).await?;
+            if let Some(answer) = answered {
+                stream.get_mut().write_all(answer.as_bytes()).await?;
                 stream.get_mut().flush().await?;
                 self.shared.tell(&path);
                 continue;
@@ -284,7 +287,7 @@ impl Answer<'_> {
                 return self.end(cut).await;
             }
         }
-        self.write(b"0\r\n\r\n").await?;
+        self.write(END.as_bytes()).await?;
         Ok(Passed::Whole)
     }
 

@@ -10,6 +10,9 @@ use crate::objects::SETTLED;
 /// The end of every path.
 const ANYTHING: &str = "";
 
+/// Far more requests than an agent makes while two other programs ask for something, and far fewer than it could make.
+const ASKED_MAX: usize = 100;
+
 /// What servers, and what is before them, answer when they do not work.
 const STATUSES: [u16; 9] = [200, 400, 401, 403, 404, 429, 500, 503, 504];
 
@@ -39,6 +42,22 @@ fn connections_that_are_refused_change_nothing() {
         trial.unchanged("refused");
         trial.behave(Manner::Honest);
         trial.changed_once(8_001, "refused");
+    });
+}
+
+#[test]
+fn watches_that_end_at_once_are_not_begun_again_without_pause() {
+    trial("empty", |trial| {
+        trial.behave(Manner::Empty);
+        trial.happened_to(&KINDS);
+        let before = trial.proxy.requests();
+        trial.change(8_001);
+        trial.server.kubectl(&["get", "pods", "-A"]);
+        let asked = trial.proxy.requests() - before;
+        assert!(asked <= ASKED_MAX, "{asked} requests");
+        trial.unchanged("empty");
+        trial.behave(Manner::Honest);
+        trial.changed_once(8_001, "empty");
     });
 }
 
