@@ -105,7 +105,8 @@ impl<R: Fn() -> Result<Client, kube::Error> + Sync, L: Fn(Heard) -> bool + Sync>
             // Lists from the server's cache, not from its database.
             let config = if streaming { config.streaming_lists() } else { config.any_semantic() };
             let begun = Instant::now();
-            let ended = self.attend::<T>(Api::all_with(client.clone(), &resource), config, &mut troubled).await;
+            let ended =
+                self.attend::<T>(Api::all_with(client.clone(), &resource), config, &mut troubled).await;
             if !matches!(ended, Ended::Unheard) && !(self.listener)(Heard::Interrupted(T::KIND)) {
                 return;
             }
@@ -122,7 +123,10 @@ impl<R: Fn() -> Result<Client, kube::Error> + Sync, L: Fn(Heard) -> bool + Sync>
                     warn!(kind = T::NAME, "not all has come of what the API server says; listing again");
                 }
                 Ended::Unauthorized => {
-                    warn!(kind = T::NAME, "the API server does not accept our credentials; reading them again");
+                    warn!(
+                        kind = T::NAME,
+                        "the API server does not accept our credentials; reading them again"
+                    );
                     self.renew(&mut client);
                 }
                 Ended::Unserved => warn!(kind = T::NAME, "the API server does not serve this kind any more"),

@@ -169,11 +169,14 @@ impl Door {
                 settings.requests += 1;
                 settings.manner
             };
-            let answered = match (manner, self.shared.mishap(&path, |mishap| matches!(mishap, Mishap::Answered(_)))) {
-                (_, Some(Mishap::Answered(status))) | (Manner::Answering(status), _) => Some(answer(status)),
-                (Manner::Empty, _) => Some(head(200, &HeaderMap::new()) + END),
-                (Manner::Honest | Manner::Refusing | Manner::Slow(_), _) => None,
-            };
+            let answered =
+                match (manner, self.shared.mishap(&path, |mishap| matches!(mishap, Mishap::Answered(_)))) {
+                    (_, Some(Mishap::Answered(status))) | (Manner::Answering(status), _) => {
+                        Some(answer(status))
+                    }
+                    (Manner::Empty, _) => Some(head(200, &HeaderMap::new()) + END),
+                    (Manner::Honest | Manner::Refusing | Manner::Slow(_), _) => None,
+                };
             if let Some(answer) = answered {
                 stream.get_mut().write_all(answer.as_bytes()).await?;
                 stream.get_mut().flush().await?;

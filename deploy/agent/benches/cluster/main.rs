@@ -66,7 +66,8 @@ fn main() -> Result<()> {
     let many = many.map_or(Ok(MANY_PODS), |pods| pods.parse()).context("--pods is no number")?;
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own: run as root")?;
     world::wire()?;
-    let programs = env::var_os("KUBEBUILDER_ASSETS").context("no control plane: run `cargo ci bench cluster`")?;
+    let programs =
+        env::var_os("KUBEBUILDER_ASSETS").context("no control plane: run `cargo ci bench cluster`")?;
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-cluster");
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
@@ -84,9 +85,12 @@ async fn measure(plane: &ControlPlane, many: usize) -> Result<()> {
     let administrator = Administrator::connect(&plane.admin()).await?;
     world::write_base(plane, &administrator).await?;
     world::write_pods(&administrator, 0..PODS).await?;
-    let token = plane.kubectl(&["create", "token", "mnp-nft-bridge", "-n", "kube-system", "--duration=24h"], "")?;
+    let token =
+        plane.kubectl(&["create", "token", "mnp-nft-bridge", "-n", "kube-system", "--duration=24h"], "")?;
     let kubeconfig = plane.kubeconfig("agent", token.trim())?;
-    println!("{LOCAL} local pods, {PODS} pods in all, {POLICIES} policies, {PER_SECOND} pods change in a second");
+    println!(
+        "{LOCAL} local pods, {PODS} pods in all, {POLICIES} policies, {PER_SECOND} pods change in a second"
+    );
     let agent = Agent::start(&kubeconfig)?;
     let config = Kubeconfig::read_from(plane.admin())?;
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
@@ -155,7 +159,9 @@ fn latencies(sent: &[Heard], heard: &Receiver<Heard>) -> Latencies {
             times.push(at);
         }
     }
-    let first = |(at, number): &Heard| by_pod.get(*number)?.iter().find(|heard| *heard >= at).map(|heard| *heard - *at);
+    let first = |(at, number): &Heard| {
+        by_pod.get(*number)?.iter().find(|heard| *heard >= at).map(|heard| *heard - *at)
+    };
     let found: Vec<Duration> = sent.iter().skip(WARM_UP).filter_map(first).collect();
     let unheard = sent.len() - WARM_UP - found.len();
     assert!(unheard == 0, "nothing was heard of {unheard} events");

@@ -40,14 +40,19 @@ impl Latencies {
         let counts: Vec<usize> = ROWS_US
             .iter()
             .map(|end| {
-                let (row, rest) = left.split_at(left.partition_point(|latency| latency.as_micros() <= u128::from(*end)));
+                let (row, rest) =
+                    left.split_at(left.partition_point(|latency| latency.as_micros() <= u128::from(*end)));
                 left = rest;
                 row.len()
             })
             .collect();
         let most = counts.iter().copied().max().unwrap_or_default().max(1);
         for (end, count) in ROWS_US.iter().zip(counts) {
-            let name = if *end == u64::MAX { "more".to_owned() } else { format!("{:?}", Duration::from_micros(*end)) };
+            let name = if *end == u64::MAX {
+                "more".to_owned()
+            } else {
+                format!("{:?}", Duration::from_micros(*end))
+            };
             rows.push(format!("{name:>8} {count:>6} {}", "#".repeat((count * BAR).div_ceil(most))));
         }
         rows.join("\n")

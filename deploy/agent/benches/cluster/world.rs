@@ -129,8 +129,8 @@ pub async fn write_base(plane: &ControlPlane, administrator: &Administrator) -> 
         "metadata": { "name": "lan", "namespace": "infra" }, "spec": { "config": config },
     });
     administrator.write(&network).await?;
-    let namespaces =
-        (0..NAMESPACES).map(|number| named(&namespace(number), &json!({ "zone": format!("zone-{}", number % 40) })));
+    let namespaces = (0..NAMESPACES)
+        .map(|number| named(&namespace(number), &json!({ "zone": format!("zone-{}", number % 40) })));
     write_all(administrator, namespaces).await?;
     write_all(administrator, (0..POLICIES).map(policy)).await
 }

@@ -23,9 +23,8 @@ fn enforcement_holds_and_is_repaired_while_the_api_server_is_stopped() {
         assert!(flush.is_ok_and(|status| status.success()), "cannot run nft: install the package nftables");
         trial.agent.logged(COMMITTED);
         assert_eq!(held(), trial.held, "repaired");
-        assert!(trial.commits() > 0, "whoever deletes and the agent");
-        std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        trial.unchanged("stopped");
+        assert!(trial.commits(Instant::now()) > 0, "whoever deletes and the agent");
+        trial.unchanged_until(until, "stopped");
         trial.server.plane.resume_api_server().unwrap_or_else(|error| panic!("{error:#}"));
         trial.change(8_001);
         trial.changed_once(8_001, "resumed");
@@ -51,6 +50,6 @@ fn server_that_was_killed_and_has_forgotten_the_past_is_asked_for_everything() {
         let now = held();
         assert!(names_port(&now, 8_001) && !names_port(&now, 80), "a change is seen");
         assert!(!names_port(&now, OTHER), "what was deleted is gone");
-        assert_eq!(trial.commits(), 1, "at once");
+        assert_eq!(trial.commits(Instant::now()), 1, "at once");
     });
 }

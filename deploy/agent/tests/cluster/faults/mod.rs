@@ -12,6 +12,7 @@ mod token;
 
 use core::time::Duration;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use control_plane::proxy::{Ending, Manner, Place, Proxy};
 use driver_nft::{Monitor, NftKernel, Notice};
@@ -25,8 +26,7 @@ use crate::server::{Server, with_server};
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The kinds that are watched, as paths have them.
-const KINDS: [&str; 4] =
-    ["namespaces", "pods", "network-attachment-definitions", "multi-networkpolicies"];
+const KINDS: [&str; 4] = ["namespaces", "pods", "network-attachment-definitions", "multi-networkpolicies"];
 /// The one that tests change.
 const POLICIES: &str = "multi-networkpolicies";
 
@@ -88,21 +88,27 @@ fn policy(name: &str, port: u16) -> String {
 }
 
 impl Trial<'_> {
-    /// How many commits to the table there were since this was asked last.
-    fn commits(&mut self) -> usize {
+    /// How many commits to the table there were since this was asked last, or are until then.
+    fn commits(&mut self, until: Instant) -> usize {
         let mut commits = 0;
-        while let Some(notice) = self.monitor.next(Some(Duration::ZERO)).expect("commits are announced") {
-            match notice {
-                Notice::Commit(commit) => commits += usize::from(commit.touched),
-                Notice::Overrun => panic!("commits were lost: there are few"),
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.monitor.next(Some(left)).expect("commits are announced") {
+                Some(Notice::Commit(commit)) => commits += usize::from(commit.touched),
+                Some(Notice::Overrun) => panic!("commits were lost: there are few"),
+                None => return commits,
             }
         }
-        commits
     }
 
     /// Nothing was changed since the last look, and changed back.
     fn unchanged(&mut self, when: &str) {
-        assert_eq!(self.commits(), 0, "{when}: committed");
+        self.unchanged_until(Instant::now(), when);
+    }
+
+    /// The same, and nothing is changed until then.
+    fn unchanged_until(&mut self, until: Instant, when: &str) {
+        assert_eq!(self.commits(until), 0, "{when}: committed");
         assert_eq!(held(), self.held, "{when}: changed");
     }
 
@@ -114,7 +120,7 @@ impl Trial<'_> {
     /// Waits until the policy is enforced with this port, which is the only commit since the last look.
     fn changed_once(&mut self, port: u16, when: &str) {
         self.agent.logged(COMMITTED);
-        assert_eq!(self.commits(), 1, "{when}: the change is one commit");
+        assert_eq!(self.commits(Instant::now()), 1, "{when}: the change is one commit");
         self.held = held();
         assert!(names_port(&self.held, port), "{when}: the change is enforced");
         assert!(names_port(&self.held, OTHER), "{when}: what was not changed is enforced");
