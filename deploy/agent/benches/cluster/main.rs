@@ -85,42 +85,65 @@ async fn measure(plane: &ControlPlane, many: usize) -> Result<()> {
     let administrator = Administrator::connect(&plane.admin()).await?;
     world::write_base(plane, &administrator).await?;
     world::write_pods(&administrator, 0..PODS).await?;
-    let token =
-        plane.kubectl(&["create", "token", "mnp-nft-bridge", "-n", "kube-system", "--duration=24h"], "")?;
-    let kubeconfig = plane.kubeconfig("agent", token.trim())?;
+    let create = ["create", "token", "mnp-nft-bridge", "-n", "kube-system", "--duration=24h"];
+    let kubeconfig = plane.kubeconfig("agent", plane.kubectl(&create, "")?.trim())?;
+    let mut missed = measure_events(plane, &administrator, &kubeconfig).await?;
+    if many > PODS {
+        world::write_pods(&administrator, PODS..many).await?;
+        let begun = Instant::now();
+        let agent = Agent::start(&kubeconfig)?;
+        let took = begun.elapsed();
+        let (rss, peak) = agent.memory()?;
+        println!("with {many} pods: settled after {took:.1?}; memory: {rss} KiB, at most {peak} KiB");
+        if peak > MANY_PODS_RSS_MAX_KIB {
+            missed.push(format!("the memory was {peak} KiB, more than {MANY_PODS_RSS_MAX_KIB} KiB"));
+        }
+    }
+    ensure!(missed.is_empty(), "{}", missed.join("; "));
+    Ok(())
+}
+
+/// Measures what becomes of events, and says so; which goals were missed.
+async fn measure_events(
+    plane: &ControlPlane,
+    administrator: &Administrator,
+    kubeconfig: &Path,
+) -> Result<Vec<String>> {
     println!(
         "{LOCAL} local pods, {PODS} pods in all, {POLICIES} policies, {PER_SECOND} pods change in a second"
     );
-    let agent = Agent::start(&kubeconfig)?;
+    let agent = Agent::start(kubeconfig)?;
     let config = Kubeconfig::read_from(plane.admin())?;
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     let (to_api, from_api) = channel();
     let (to_kernel, from_kernel) = channel();
     listen::to_the_api(config, to_api)?;
     listen::to_the_kernel(to_kernel)?;
-    let sent = send(&administrator).await?;
-    let in_watch = latencies(&sent, &from_api);
-    let in_kernel = latencies(&sent, &from_kernel);
+    let sent = send(administrator).await?;
+    let (in_watch, in_kernel) = (latencies(&sent, &from_api), latencies(&sent, &from_kernel));
+    // The other client may hear of an event later than the agent.
+    let share = in_kernel.iter().zip(&in_watch).map(|(kernel, watch)| kernel.saturating_sub(*watch));
+    let share = Latencies::new(share.collect());
+    let (in_watch, in_kernel) = (Latencies::new(in_watch), Latencies::new(in_kernel));
     println!("{}", in_watch.line("to a client that only watches"));
-    println!("{}", in_kernel.line("to the kernel"));
+    println!("{}", share.line("from there to the kernel"));
+    println!("{}", in_kernel.line("to the kernel, in all"));
     println!("{}", in_kernel.histogram());
     let (rss, peak) = agent.memory()?;
     println!("the agent's memory: {rss} KiB, at most {peak} KiB");
-    drop(agent);
-    ensure!(in_kernel.quantile(500) <= MEDIAN_MAX, "the median is more than {MEDIAN_MAX:?}");
-    ensure!(in_kernel.quantile(990) <= P99_MAX, "p99 is more than {P99_MAX:?}");
-    ensure!(rss <= RSS_MAX_KIB, "the memory is more than {RSS_MAX_KIB} KiB");
-    if many <= PODS {
-        return Ok(());
+    let mut missed = Vec::new();
+    for (name, thousandths, most) in [("median", 500, MEDIAN_MAX), ("p99", 990, P99_MAX)] {
+        let (took, without_agent) = (in_kernel.quantile(thousandths), in_watch.quantile(thousandths));
+        if took > most {
+            missed.push(format!(
+                "the {name} is {took:.1?}, more than {most:?}; {without_agent:.1?} without the agent"
+            ));
+        }
     }
-    world::write_pods(&administrator, PODS..many).await?;
-    let begun = Instant::now();
-    let agent = Agent::start(&kubeconfig)?;
-    let took = begun.elapsed();
-    let (rss, peak) = agent.memory()?;
-    println!("with {many} pods: settled after {took:.1?}; memory: {rss} KiB, at most {peak} KiB");
-    ensure!(peak <= MANY_PODS_RSS_MAX_KIB, "the memory was more than {MANY_PODS_RSS_MAX_KIB} KiB");
-    Ok(())
+    if rss > RSS_MAX_KIB {
+        missed.push(format!("the memory is {rss} KiB, more than {RSS_MAX_KIB} KiB"));
+    }
+    Ok(missed)
 }
 
 /// Changes pods, at an even pace whatever the answers take; when each was sent.
@@ -135,8 +158,9 @@ async fn send(administrator: &Administrator) -> Result<Vec<Heard>> {
             answer?;
         }
         tokio::time::sleep_until(due).await;
-        // Every pod comes once before any comes again: the step shares no factor with their number.
-        let number = usize::try_from(event).unwrap() * 1_237 % PODS;
+        // Pods of other nodes: those of this one keep every policy in use. Each comes once before any comes again, as the step
+        // shares no factor with their number.
+        let number = LOCAL + usize::try_from(event).unwrap() * 1_237 % (PODS - LOCAL);
         let app = apps.get_mut(number).context("a pod")?;
         *app = world::next_app(*app);
         let patch = world::relabelled(*app);
@@ -152,7 +176,7 @@ async fn send(administrator: &Administrator) -> Result<Vec<Heard>> {
 }
 
 /// The time from each event to the first that was heard of its pod afterwards.
-fn latencies(sent: &[Heard], heard: &Receiver<Heard>) -> Latencies {
+fn latencies(sent: &[Heard], heard: &Receiver<Heard>) -> Vec<Duration> {
     let mut by_pod: Vec<Vec<Instant>> = vec![Vec::new(); PODS];
     for (at, number) in heard.try_iter() {
         if let Some(times) = by_pod.get_mut(number) {
@@ -165,7 +189,7 @@ fn latencies(sent: &[Heard], heard: &Receiver<Heard>) -> Latencies {
     let found: Vec<Duration> = sent.iter().skip(WARM_UP).filter_map(first).collect();
     let unheard = sent.len() - WARM_UP - found.len();
     assert!(unheard == 0, "nothing was heard of {unheard} events");
-    Latencies::new(found)
+    found
 }
 
 /// The agent's program, optimised as it is shipped; killed when dropped.
