@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::input::Input;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Observation};
 use crate::output::{Output, Report, Transaction};
 use crate::time::Time;
 
@@ -106,6 +106,11 @@ fn serve<K: Kernel>(
         Output::Apply(transaction) => applied(transaction, kernel),
         Output::Observe => match kernel.observe() {
             Ok(ruleset) => (Input::Observed(ruleset), Outcome::Observed),
+            Err(error) => (Input::Unobservable, Outcome::Unobservable(error)),
+        },
+        Output::ObserveTouched => match kernel.observe_touched() {
+            Ok(Observation::Touched(touched)) => (Input::ObservedTouched(touched), Outcome::Observed),
+            Ok(Observation::Whole(ruleset)) => (Input::Observed(ruleset), Outcome::Observed),
             Err(error) => (Input::Unobservable, Outcome::Unobservable(error)),
         },
         Output::Report(report) => return Some(Outcome::Reported(report)),

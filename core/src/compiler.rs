@@ -13,7 +13,7 @@ use crate::input::{Input, SinkFault};
 use crate::model::{Kind, NetworkConfig, Object, ObjectId};
 use crate::output::{Generation, Output, Transaction};
 use crate::reports::Reports;
-use crate::ruleset::{ChainName, Dirty, Ruleset, diff_within};
+use crate::ruleset::{ChainName, Dirty, Ruleset, Touched, diff_within};
 use crate::time::Time;
 use crate::world::{Previous, World};
 
@@ -38,9 +38,9 @@ pub enum Wake {
 enum Conversation {
     /// Nothing is under way.
     Idle,
-    /// `Output::Observe` was given; `Input::Observed` is due. When `suspect`, the table was changed meanwhile, and the answer
-    /// may be older than that.
-    Observing { suspect: bool },
+    /// `Output::Observe` or `ObserveTouched` was given; `Input::Observed` or `ObservedTouched` is due. When `suspect`, the table was changed meanwhile, and the answer
+    /// may be older than that. When `whole`, only the whole table is an answer.
+    Observing { suspect: bool, whole: bool },
     /// A transaction was given; `Applied` or `Refused` is due. When `suspect`, the table was changed meanwhile.
     Applying { transaction: Transaction, suspect: bool },
     /// A transaction was refused; the table is read back at this time.
@@ -76,7 +76,7 @@ impl Compiler {
             index: Index::new(config),
             applied: Ruleset::default(),
             unlisted: Kind::ALL.into(),
-            conversation: Conversation::Observing { suspect: false },
+            conversation: Conversation::Observing { suspect: false, whole: true },
             refusals: 0,
             audit_at: Time::default().plus(AUDIT_EVERY),
             generation: Generation(0),
@@ -103,6 +103,7 @@ impl Compiler {
         match input {
             Input::Applied(generation) => self.committed(generation),
             Input::Observed(ruleset) => self.observed(ruleset, now),
+            Input::ObservedTouched(touched) => self.observed_touched(touched),
             Input::Refused { generation, fault } => self.refused(generation, fault, now),
             Input::Relist { kind, objects } => self.relist(kind, objects),
             Input::Remove(id) => self.remove(&id),
@@ -267,7 +268,7 @@ impl Compiler {
         assert!(outcome.is_ok(), "the kernel took a transaction that the model refuses: {outcome:?}");
         self.refusals = 0;
         if suspect {
-            self.observe();
+            self.observe_touched();
         }
     }
 
@@ -296,7 +297,7 @@ impl Compiler {
     }
 
     fn observed(&mut self, ruleset: Ruleset, now: Time) {
-        let Conversation::Observing { suspect } = self.conversation else { return };
+        let Conversation::Observing { suspect, .. } = self.conversation else { return };
         if suspect {
             self.observe();
             return;
@@ -308,6 +309,17 @@ impl Compiler {
         if self.index.desired.dirty.is_empty() {
             // A commit whose answer was lost, or somebody else did the same: either way the trouble is over.
             self.refusals = 0;
+        }
+    }
+
+    /// Only what was touched is known anew: the audit comes when it was to come.
+    fn observed_touched(&mut self, touched: Touched) {
+        let Conversation::Observing { suspect, whole: false } = self.conversation else { return };
+        self.conversation = Conversation::Idle;
+        let desired = &mut self.index.desired;
+        desired.dirty.merge(touched.bring_into(&mut self.applied, &desired.ruleset));
+        if suspect {
+            self.observe_touched();
         }
     }
 
@@ -326,8 +338,10 @@ impl Compiler {
 
     fn tampered(&mut self) {
         match &mut self.conversation {
-            Conversation::Idle => self.observe(),
-            Conversation::Applying { suspect, .. } | Conversation::Observing { suspect } => *suspect = true,
+            Conversation::Idle => self.observe_touched(),
+            Conversation::Applying { suspect, .. } | Conversation::Observing { suspect, .. } => {
+                *suspect = true;
+            }
             // The table is read when the wait is over.
             Conversation::Waiting(_) => {}
         }
@@ -341,7 +355,13 @@ impl Compiler {
     }
 
     fn observe(&mut self) {
-        self.conversation = Conversation::Observing { suspect: false };
+        self.conversation = Conversation::Observing { suspect: false, whole: true };
         self.outputs.push_back(Output::Observe);
+    }
+
+    /// What is in the table is known but for what somebody else has touched.
+    fn observe_touched(&mut self) {
+        self.conversation = Conversation::Observing { suspect: false, whole: false };
+        self.outputs.push_back(Output::ObserveTouched);
     }
 }

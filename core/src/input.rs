@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Kind, Object, ObjectId};
 use crate::output::Generation;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Ruleset, Touched};
 
 /// One event. Everything the core ever learns comes through here, so a journal of inputs replays a run exactly.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum Input {
     Applied(Generation),
     /// What the kernel holds in our table; empty when there is no such table.
     Observed(Ruleset),
+    /// What the kernel holds of what somebody else has touched since the table was last read or written.
+    ObservedTouched(Touched),
     /// The kernel refused the transaction of this generation; its state is unchanged.
     Refused {
         /// Whose refusal it is.

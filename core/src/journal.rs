@@ -19,7 +19,7 @@ use crate::output::{Generation, Output, Transaction};
 use crate::time::Time;
 
 /// The version of the form of these entries.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One thing that a journal tells.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

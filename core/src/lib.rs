@@ -41,7 +41,7 @@ pub use compile::{Judged, compile};
 pub use compiler::{Compiler, Wake};
 pub use config::{BridgeNames, Config, StateEngine};
 pub use input::{Input, SinkFault};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, Observation};
 pub use output::{Generation, Output, Report, Scope, Transaction};
 pub use time::Time;
 pub use world::World;

@@ -16,6 +16,8 @@ pub enum Output {
     Apply(Transaction),
     /// Answer with `Input::Observed`.
     Observe,
+    /// Answer with `Input::ObservedTouched`, or with `Input::Observed` when it is not known what was touched.
+    ObserveTouched,
     /// For people: an object's problems have changed.
     Report(Report),
 }

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
-use policy_core::ruleset::{ChainName, Ruleset, SetName, TABLE};
-use policy_core::{Kernel, Transaction};
+use policy_core::ruleset::{ChainName, Ruleset, SetName, TABLE, Touched};
+use policy_core::{Kernel, Observation, Transaction};
 
 use crate::decode::{self, Counted};
 use crate::encode::{Batch, Origin, brief, encode, encode_removal};
@@ -14,10 +14,12 @@ use crate::error::NftError;
 use crate::guarded::{Announced, Guarded, Requests};
 use crate::monitor::Monitor;
 use crate::socket::{Answer, Dump, NetlinkSocket, Received, read_answer};
+use crate::touch::Touch;
 use crate::uapi::{
     NFPROTO_BRIDGE, NFPROTO_UNSPEC, NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET,
-    NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_RULE_TABLE,
-    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_TABLE, NFTA_TABLE_NAME, NLMSG_ERROR,
+    NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_MSG_NEWGEN, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_GEN_ID,
+    NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_TABLE,
+    NFTA_TABLE_NAME, NLMSG_ERROR,
 };
 use crate::wire::{Writer, messages, nfgen};
 
@@ -112,6 +114,13 @@ impl Requests for Sockets {
             None => Ok(None),
         }
     }
+
+    fn list_touched(&mut self, touch: &Touch) -> Result<Option<Touched>, NftError> {
+        match self.listing_touched(touch)? {
+            Some(listing) => Ok(Some(decode::touched(&listing, touch)?)),
+            None => Ok(None),
+        }
+    }
 }
 
 impl Sockets {
@@ -165,28 +174,81 @@ impl Sockets {
             Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(Some(Vec::new())),
             result => result?,
         };
+        let sets = self.dump(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE))?;
+        let names = decode::set_names(&sets.bytes)?;
         let mut interrupted = listing.interrupted;
         for dump in [
+            Ok(sets),
             self.dump(NFT_MSG_GETCHAIN, "a list of chains", |_| {}),
-            self.dump(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE)),
             self.dump(NFT_MSG_GETRULE, "a list of rules", |w| w.text(NFTA_RULE_TABLE, TABLE)),
         ] {
             let dump = dump?;
             interrupted |= dump.interrupted;
             listing.bytes.extend_from_slice(&dump.bytes);
         }
-        for name in decode::set_names(&listing.bytes)? {
-            match self.elements(&name) {
-                // The set went away meanwhile.
-                Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
-                dump => {
-                    let dump = dump?;
-                    interrupted |= dump.interrupted;
-                    listing.bytes.extend_from_slice(&dump.bytes);
+        if !self.add_elements(names, &mut listing)? || interrupted {
+            return Ok(None);
+        }
+        Ok(Some(listing.bytes))
+    }
+
+    /// One attempt to list what was touched; `None` when something changed meanwhile.
+    fn listing_touched(&mut self, touch: &Touch) -> Result<Option<Vec<u8>>, NftError> {
+        // What a rule looks up is read by the types of the set.
+        let mut listing = match self.dump(NFT_MSG_GETSET, "a list of sets", |w| w.text(NFTA_SET_TABLE, TABLE))
+        {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+            result => result?,
+        };
+        let filled = decode::set_names(&listing.bytes)?.into_iter().filter(|name| touch.sets.contains(name));
+        let filled: Vec<SetName> = filled.collect();
+        for name in &touch.chains {
+            match self.chain(name) {
+                Err(error) if error.errno() == Some(Errno::ENOENT) => {}
+                dumps => {
+                    for dump in dumps? {
+                        listing.interrupted |= dump.interrupted;
+                        listing.bytes.extend_from_slice(&dump.bytes);
+                    }
                 }
             }
         }
-        Ok((!interrupted).then_some(listing.bytes))
+        let interrupted = listing.interrupted;
+        if !self.add_elements(filled, &mut listing)? || interrupted {
+            return Ok(None);
+        }
+        Ok(Some(listing.bytes))
+    }
+
+    /// Adds the elements of these sets to what is listed; whether nothing changed meanwhile.
+    fn add_elements(&mut self, names: Vec<SetName>, listing: &mut Dump) -> Result<bool, NftError> {
+        for name in names {
+            match self.elements(&name) {
+                // The set went away meanwhile.
+                Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(false),
+                dump => {
+                    let dump = dump?;
+                    listing.bytes.extend_from_slice(&dump.bytes);
+                    if dump.interrupted {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// A chain, and its rules.
+    fn chain(&mut self, chain: &ChainName) -> Result<[Dump; 2], NftError> {
+        let itself = self.socket.fetch(NFT_MSG_GETCHAIN, &nfgen(NFPROTO_BRIDGE, 0), "a chain", |w| {
+            w.text(NFTA_CHAIN_TABLE, TABLE);
+            w.text(NFTA_CHAIN_NAME, chain.as_str());
+        })?;
+        let rules = self.dump(NFT_MSG_GETRULE, "a list of a chain's rules", |w| {
+            w.text(NFTA_RULE_TABLE, TABLE);
+            w.text(NFTA_RULE_CHAIN, chain.as_str());
+        })?;
+        Ok([itself, rules])
     }
 
     fn table(&mut self) -> Result<Dump, NftError> {
@@ -234,5 +296,9 @@ impl Kernel for NftKernel {
 
     fn observe(&mut self) -> Result<Ruleset, NftError> {
         self.0.observe()
+    }
+
+    fn observe_touched(&mut self) -> Result<Observation, NftError> {
+        self.0.observe_touched()
     }
 }

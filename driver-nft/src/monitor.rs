@@ -7,8 +7,9 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use policy_core::ruleset::TABLE;
 
 use crate::error::NftError;
-use crate::guarded::Announced;
+use crate::guarded::{Announced, Heard};
 use crate::socket::{NetlinkSocket, Received};
+use crate::touch::Touch;
 use crate::uapi::{
     NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTABLES, NFPROTO_BRIDGE, NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_GEN_PROC_NAME,
     NFTA_GEN_PROC_PID, NFTA_TABLE_NAME,
@@ -20,8 +21,8 @@ pub struct Monitor {
     socket: NetlinkSocket,
     /// Netlink ports whose commits are our own.
     own_ports: BTreeSet<u32>,
-    /// Whether a message since the last commit was about our table.
-    touched: bool,
+    /// What the messages since the last commit say about our table.
+    touch: Touch,
     /// Commits that were received and not yet handed out, oldest last.
     ready: Vec<Notice>,
 }
@@ -37,9 +38,9 @@ pub enum Notice {
 
 impl Notice {
     /// Whether our table may have been changed by somebody else: the core's `Input::Tampered`.
-    pub const fn is_tampering(&self) -> bool {
+    pub fn is_tampering(&self) -> bool {
         match self {
-            Self::Commit(commit) => commit.touched && !commit.ours,
+            Self::Commit(commit) => !commit.ours && !commit.touch.is_empty(),
             Self::Overrun => true,
         }
     }
@@ -56,15 +57,20 @@ pub struct Commit {
     pub program: String,
     /// Whether it came from this program's own kernel handle.
     pub ours: bool,
-    /// Whether it changed the table `bridge mnp-nft-bridge`.
-    pub touched: bool,
+    /// What it changed in the table `bridge mnp-nft-bridge`; of what is ours, nothing is said.
+    pub touch: Touch,
 }
 
 impl Monitor {
     /// Starts to listen in the network namespace of the calling thread. Commits from `own_ports` count as our own.
     pub(crate) fn open(own_ports: impl IntoIterator<Item = u32>) -> Result<Self, NftError> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES])?;
-        Ok(Self { socket, own_ports: own_ports.into_iter().collect(), touched: false, ready: Vec::new() })
+        Ok(Self {
+            socket,
+            own_ports: own_ports.into_iter().collect(),
+            touch: Touch::default(),
+            ready: Vec::new(),
+        })
     }
 
     /// The next announcement, waiting for it at most `timeout` (`None`: for ever). `Ok(None)` when the time is up or
@@ -77,16 +83,13 @@ impl Monitor {
             match self.socket.receive(timeout)? {
                 Received::Nothing => return Ok(None),
                 Received::Overrun => {
-                    self.touched = false;
+                    self.touch = Touch::default();
                     return Ok(Some(Notice::Overrun));
                 }
                 Received::Datagram(datagram) => {
-                    let mut touched = self.touched;
                     for message in messages(datagram) {
-                        let message = message?;
-                        self.ready.extend(read(&message, &mut touched, &self.own_ports)?);
+                        self.ready.extend(read(&message?, &mut self.touch, &self.own_ports)?);
                     }
-                    self.touched = touched;
                     self.ready.reverse();
                 }
             }
@@ -97,8 +100,13 @@ impl Monitor {
     pub(crate) fn announced(&mut self) -> Result<Announced, NftError> {
         let mut announced = Announced::default();
         while let Some(notice) = self.next(Some(Duration::ZERO))? {
-            announced.lost |= notice == Notice::Overrun;
-            announced.foreign |= matches!(notice, Notice::Commit(_)) && notice.is_tampering();
+            match notice {
+                Notice::Commit(Commit { generation, ours, touch, .. }) => {
+                    let touch = if ours { Touch::default() } else { touch };
+                    announced.commits.push(Heard { generation, touch });
+                }
+                Notice::Overrun => announced.lost = true,
+            }
         }
         Ok(announced)
     }
@@ -107,7 +115,7 @@ impl Monitor {
 /// Reads one announcement: each object's change comes by itself, the new generation closes the commit.
 fn read(
     message: &Message<'_>,
-    touched: &mut bool,
+    touch: &mut Touch,
     own_ports: &BTreeSet<u32>,
 ) -> Result<Option<Notice>, WireError> {
     if message.kind >> 8 != NFNL_SUBSYS_NFTABLES {
@@ -116,8 +124,12 @@ fn read(
     let (family, attributes) = message.body()?;
     if message.kind != NFT_MSG_NEWGEN {
         // Every kind of object names its table in the attribute of type 1.
-        *touched |=
-            family == NFPROTO_BRIDGE && attributes.text(NFTA_TABLE_NAME).is_some_and(|name| name == TABLE);
+        let about_us = family == NFPROTO_BRIDGE
+            && attributes.text(NFTA_TABLE_NAME).is_some_and(|name| name == TABLE)
+            && !own_ports.contains(&message.port);
+        if about_us {
+            touch.take(message.kind, &attributes);
+        }
         return Ok(None);
     }
     Ok(Some(Notice::Commit(Commit {
@@ -125,6 +137,6 @@ fn read(
         pid: attributes.number(NFTA_GEN_PROC_PID).unwrap_or(0),
         program: attributes.text(NFTA_GEN_PROC_NAME).unwrap_or_default(),
         ours: own_ports.contains(&message.port),
-        touched: core::mem::take(touched),
+        touch: core::mem::take(touch),
     })))
 }

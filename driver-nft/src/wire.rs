@@ -4,8 +4,6 @@
 //! (`struct nfgenmsg`): headers in the machine's byte order, nftables' numbers in the network's, everything padded to
 //! four bytes.
 
-use alloc::collections::BTreeMap;
-
 use crate::uapi::{NLA_F_NESTED, NLA_TYPE_MASK};
 
 /// `NLMSG_HDRLEN`: the length of `struct nlmsghdr`, in bytes.
@@ -266,18 +264,18 @@ fn read_attribute(bytes: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 /// Attributes by type; of several of one type, the last counts, as in the kernel (`nla_parse`).
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Attributes<'a>(BTreeMap<u16, &'a [u8]>);
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
-    /// Reads `bytes` as attributes.
+    /// Reads `bytes` as attributes. They are looked for where they lie: there are few in one place.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
-        attributes(bytes).collect::<Result<_, _>>().map(Self)
+        attributes(bytes).try_for_each(|attribute| attribute.map(drop)).map(|()| Self(bytes))
     }
 
     /// An attribute's bytes.
     pub(crate) fn bytes(&self, kind: u16) -> Option<&'a [u8]> {
-        self.0.get(&kind).copied()
+        attributes(self.0).map_while(Result::ok).filter(|(of, _)| *of == kind).last().map(|(_, value)| value)
     }
 
     /// An attribute's 32-bit number.

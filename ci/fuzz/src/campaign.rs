@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::time::{ClockId, clock_gettime};
 
 use crate::corpus;
 use crate::features::Features;
@@ -167,15 +168,21 @@ pub fn trial(target: &Target, input: &[u8]) -> (Result<Features, String>, Durati
     })
 }
 
-/// Runs a target on an input: what it showed or the message of its panic, and how long it took.
+/// Runs a target on an input: what it showed or the message of its panic, and how much of the processor's time it took.
 fn attempt(target: &Target, input: &[u8]) -> (Result<Features, String>, Duration) {
-    let begun = Instant::now();
+    let begun = worked();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     let message = outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
     });
-    (message, begun.elapsed())
+    (message, worked().saturating_sub(begun))
+}
+
+/// How long this thread has had a processor: on a machine that is shared, the time of day says little.
+fn worked() -> Duration {
+    // Every Linux has this clock (clock_gettime(2)).
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// The input without pieces that it does not take for a panic.

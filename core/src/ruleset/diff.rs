@@ -24,10 +24,20 @@ impl Dirty {
     /// Everything at which `one` and `other` do differ.
     pub fn between(one: &Ruleset, other: &Ruleset) -> Self {
         let chains = one.chains.keys().chain(other.chains.keys());
-        let chains =
-            chains.filter(|name| one.chains.get(*name) != other.chains.get(*name)).cloned().collect();
+        Self::among(one, other, chains, one.sets.keys().chain(other.sets.keys()))
+    }
+
+    /// Everything at which `one` and `other` do differ among these chains and sets.
+    pub(super) fn among<'a>(
+        one: &Ruleset,
+        other: &Ruleset,
+        chains: impl IntoIterator<Item = &'a ChainName>,
+        names: impl IntoIterator<Item = &'a SetName>,
+    ) -> Self {
+        let differs = |name: &&ChainName| one.chains.get(*name) != other.chains.get(*name);
+        let chains = chains.into_iter().filter(differs).cloned().collect();
         let mut sets = BTreeMap::new();
-        for name in one.sets.keys().chain(other.sets.keys()) {
+        for name in names {
             let (left, right) = (one.sets.get(name), other.sets.get(name));
             if left == right || sets.contains_key(name) {
                 continue;

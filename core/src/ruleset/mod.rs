@@ -11,6 +11,7 @@ mod field;
 mod name;
 mod set;
 mod text;
+mod touched;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -25,6 +26,7 @@ pub use field::{Datum, ExtensionHeader, Field, InterfaceName, KeyType, Location,
 pub use name::{COMMENT_BYTES_MAX, ChainName, NAME_BYTES_MAX, SetName, comment, fingerprint, readable};
 pub use set::{Dynamic, Elements, Key, Set, SetSpec};
 pub use text::TABLE;
+pub use touched::Touched;
 
 /// The contents of the table `bridge mnp-nft-bridge`.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]

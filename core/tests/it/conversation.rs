@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use policy_core::model::{Kind, Labels, Namespace, Object, ObjectId};
-use policy_core::ruleset::{ChainSpec, Op, Ruleset};
+use policy_core::ruleset::{ChainName, ChainSpec, Op, Ruleset, Touched};
 use policy_core::{
-    Compiler, Config, Generation, Input, Kernel, Outcome, Output, SinkFault, Time, Transaction, Wake, pump,
+    Compiler, Config, Generation, Input, Kernel, Outcome, Output, Scope, SinkFault, Time, Transaction, Wake,
+    pump,
 };
 use test_case::test_case;
 
@@ -98,7 +99,7 @@ fn a_commit_ends_the_series_of_refusals() {
     compiler.handle_input(Input::Applied(third.generation), at(60));
     assert!(compiler.is_settled());
     compiler.handle_input(Input::Tampered, at(60));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     compiler.handle_input(Input::Unobservable, at(60));
     assert_eq!(compiler.poll_timeout(), Some((at(80), Wake::Retry)), "from the beginning");
 }
@@ -162,7 +163,54 @@ fn what_an_audit_finds_is_repaired() {
 fn tampering_at_rest_is_looked_at_at_once() {
     let mut compiler = settled();
     compiler.handle_input(Input::Tampered, at(1));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    assert!(!compiler.is_settled());
+}
+
+/// A chain that is not wanted.
+fn touched() -> Touched {
+    let chains = foreign().chains.into_iter().map(|(name, chain)| (name, Some(chain))).collect();
+    Touched { chains, ..Touched::default() }
+}
+
+#[test]
+fn only_what_was_touched_is_repaired_and_the_audit_comes_as_before() {
+    let mut compiler = settled();
+    compiler.handle_input(Input::Tampered, at(1));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    compiler.handle_input(Input::ObservedTouched(touched()), at(2));
+    let repair = transaction(&mut compiler);
+    let names: Vec<ChainName> = foreign().chains.into_keys().collect();
+    let removed = |op: &Op| match op {
+        Op::DelChain(name) | Op::SetRules(name, _) => names.contains(name),
+        Op::AddChain(..) | Op::AddElements(..) | Op::AddSet(..) | Op::DelElements(..) | Op::DelSet(_) => {
+            false
+        }
+    };
+    assert!(repair.scope == Scope::Change && repair.ops.iter().all(removed), "{repair}");
+    compiler.handle_input(Input::Applied(repair.generation), at(3));
+    assert_eq!(compiler.applied(), compiler.desired());
+    assert_eq!(compiler.poll_timeout(), Some((Time(AUDIT), Wake::Audit)));
+}
+
+#[test]
+fn tampering_while_what_was_touched_is_read_makes_it_read_again() {
+    let mut compiler = settled();
+    compiler.handle_input(Input::Tampered, at(1));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    compiler.handle_input(Input::Tampered, at(1));
+    compiler.handle_input(Input::ObservedTouched(touched()), at(2));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
+    assert_eq!(compiler.poll_output(), None, "nothing is written before the answer");
+    compiler.handle_input(Input::ObservedTouched(Touched::default()), at(3));
+    assert!(!transaction(&mut compiler).ops.is_empty());
+}
+
+#[test]
+fn whoever_wants_the_whole_table_is_not_content_with_a_part() {
+    let mut compiler = listed();
+    compiler.handle_input(Input::ObservedTouched(touched()), at(1));
+    assert_eq!(compiler.poll_output(), None, "the answer is due");
     assert!(!compiler.is_settled());
 }
 
@@ -172,7 +220,7 @@ fn tampering_while_a_transaction_is_in_flight_is_looked_at_after_it() {
     compiler.handle_input(Input::Tampered, at(1));
     assert_eq!(compiler.poll_output(), None, "the answer is due");
     compiler.handle_input(Input::Applied(transaction.generation), at(2));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     compiler.handle_input(Input::Observed(Ruleset::default()), at(3));
     let mut table = Ruleset::default();
     table.apply(&self::transaction(&mut compiler)).unwrap();
@@ -209,6 +257,7 @@ fn namespace(name: &str) -> Object {
 #[test_case(&Input::Applied(Generation(99)); "acknowledgement of another transaction")]
 #[test_case(&refused(Generation(99), SinkFault::Other); "refusal of another transaction")]
 #[test_case(&Input::Observed(Ruleset::default()); "a table that nobody asked for")]
+#[test_case(&Input::ObservedTouched(touched()); "a part of a table that nobody asked for")]
 #[test_case(&Input::Unobservable; "a failure to read that nobody asked about")]
 #[test_case(&Input::Tick; "a tick")]
 fn an_answer_to_another_question_changes_nothing(input: &Input) {
@@ -322,13 +371,13 @@ fn the_pump_says_what_happened_in_its_order() {
 fn a_chain_that_changes_its_nature_is_replaced_with_the_whole_table() {
     let mut compiler = settled();
     compiler.handle_input(Input::Tampered, at(1));
-    assert_eq!(compiler.poll_output(), Some(Output::Observe));
+    assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     let mut found = compiler.desired().clone();
     let wrong = ChainSpec { base: None, comment: "once a base chain".into() };
     found.chains.values_mut().find(|chain| chain.spec.base.is_some()).unwrap().spec = wrong;
     compiler.handle_input(Input::Observed(found.clone()), at(1));
     let transaction = transaction(&mut compiler);
-    assert_eq!(transaction.scope, policy_core::Scope::Replace);
+    assert_eq!(transaction.scope, Scope::Replace);
     assert!(!transaction.ops.iter().any(|op| matches!(op, Op::DelChain(_))), "the table goes as a whole");
     found.apply(&transaction).unwrap();
     assert_eq!(&found, compiler.desired());

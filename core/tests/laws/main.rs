@@ -23,7 +23,7 @@ mod source;
 mod worlds;
 
 use policy_core::model::{Kind, Object};
-use policy_core::ruleset::{Op, Ruleset};
+use policy_core::ruleset::{Dirty, Op, Ruleset, Touched};
 use policy_core::{
     BridgeNames, Compiler, Config, Generation, Input, Output, SinkFault, StateEngine, Time, Transaction,
     compile,
@@ -116,12 +116,22 @@ impl Model {
             let answer = match output {
                 Output::Apply(transaction) => self.answer(transaction, refuse()),
                 Output::Observe => Input::Observed(self.table.clone()),
+                Output::ObserveTouched => Input::ObservedTouched(touched(compiler.applied(), &self.table)),
                 Output::Report(_) => continue,
                 other => panic!("unexpected output {other:?}"),
             };
             compiler.handle_input(answer, self.now);
         }
         panic!("the compiler does not come to rest");
+    }
+}
+
+/// What was changed in `before` by somebody who made `now` of it.
+fn touched(before: &Ruleset, now: &Ruleset) -> Touched {
+    let dirty = Dirty::between(before, now);
+    Touched {
+        chains: dirty.chains.iter().map(|name| (name.clone(), now.chains.get(name).cloned())).collect(),
+        sets: dirty.sets.keys().map(|name| (name.clone(), now.sets.get(name).cloned())).collect(),
     }
 }
 
@@ -316,10 +326,15 @@ proptest! {
         let (mut compiler, mut model) = settled(&config, &mut source);
         let (_, other) = settled(&config, &mut source);
         compiler.handle_input(Input::Tampered, model.now);
-        prop_assert_eq!(compiler.poll_output(), Some(Output::Observe));
+        prop_assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
         let read = core::mem::replace(&mut model.table, other.table);
         compiler.handle_input(Input::Tampered, model.now);
-        compiler.handle_input(Input::Observed(read), model.now);
+        let answer = if source.chance(1, 2) {
+            Input::Observed(read)
+        } else {
+            Input::ObservedTouched(touched(compiler.applied(), &read))
+        };
+        compiler.handle_input(answer, model.now);
         model.serve(&mut compiler, || None);
         prop_assert_eq!(compiler.desired(), &model.table);
     }

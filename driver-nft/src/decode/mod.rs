@@ -15,8 +15,9 @@ pub use counted::{Counted, counted};
 
 use alloc::collections::BTreeMap;
 
-use policy_core::ruleset::{BaseChain, Chain, ChainName, ChainSpec, Hook, Ruleset, SetName, TABLE};
+use policy_core::ruleset::{BaseChain, Chain, ChainName, ChainSpec, Hook, Ruleset, SetName, TABLE, Touched};
 
+use crate::touch::Touch;
 use crate::uapi::{
     NF_ACCEPT, NF_BR_FORWARD, NF_BR_LOCAL_IN, NF_BR_LOCAL_OUT, NF_BR_POST_ROUTING, NF_BR_PRE_ROUTING,
     NFPROTO_BRIDGE, NFT_CHAIN_BINDING, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM,
@@ -85,6 +86,15 @@ pub fn ruleset(dump: &[u8]) -> Result<Ruleset, DecodeError> {
         }
     }
     Ok(Ruleset { chains, sets })
+}
+
+/// Reads messages as [`ruleset`] does, and takes what `touch` names from them; what is not among them is gone.
+pub fn touched(dump: &[u8], touch: &Touch) -> Result<Touched, DecodeError> {
+    let Ruleset { mut chains, mut sets } = ruleset(dump)?;
+    Ok(Touched {
+        chains: touch.chains.iter().map(|name| (name.clone(), chains.remove(name))).collect(),
+        sets: touch.sets.iter().map(|name| (name.clone(), sets.remove(name))).collect(),
+    })
 }
 
 /// Where in a dump something is.

@@ -5,9 +5,9 @@ use core::time::Duration;
 use driver_nft::{Monitor, NftError, NftKernel, Notice};
 use nix::errno::Errno;
 use policy_core::ruleset::{
-    ChainSpec, Datum, Elements, Expr, Hook, Key, KeyType, Op, Ruleset, TABLE, Verdict,
+    ChainName, ChainSpec, Datum, Elements, Expr, Hook, Key, KeyType, Op, Ruleset, TABLE, Touched, Verdict,
 };
-use policy_core::{Kernel as _, SinkFault};
+use policy_core::{Kernel as _, Observation, SinkFault};
 use test_case::test_case;
 
 use crate::netns::{change, in_new_namespace, nft, replacement};
@@ -196,7 +196,9 @@ fn monitor_tells_our_commits_from_others_and_our_table_from_others() {
         nft(&["add", "rule", "bridge", TABLE, "a", "accept"], "");
         let theirs = next_commit(&mut monitor);
         let Notice::Commit(commit) = &theirs else { panic!("unexpected: {theirs:?}") };
-        assert_eq!((commit.program.as_str(), commit.ours, commit.touched), ("nft", false, true));
+        assert_eq!((commit.program.as_str(), commit.ours), ("nft", false));
+        let chains: Vec<&str> = commit.touch.chains.iter().map(ChainName::as_str).collect();
+        assert_eq!((chains, commit.touch.all), (vec!["a"], false));
         assert!(commit.pid > 0 && theirs.is_tampering(), "{theirs:?}");
         assert_eq!(monitor.next(Some(Duration::ZERO)), Ok(None));
     });
@@ -273,12 +275,61 @@ fn change_by_hand_is_observed_and_a_replacement_undoes_it(by_hand: &str) {
         kernel.apply(&first).unwrap();
         assert_eq!(kernel.observe().unwrap(), wanted);
         nft(&["-f", "-"], by_hand);
+        let seen = match kernel.observe_touched().unwrap() {
+            Observation::Touched(touched) => with(wanted.clone(), touched),
+            Observation::Whole(ruleset) if by_hand.contains("dormant") => ruleset,
+            Observation::Whole(_) => panic!("{by_hand} made all of the table be read"),
+        };
         let observed = kernel.observe().unwrap();
+        assert_eq!(seen, observed, "what was touched, and the whole");
         assert_ne!(observed, wanted, "{by_hand} went unnoticed");
         let (scope, ops) = policy_core::ruleset::diff(&observed, &wanted);
         let repair = policy_core::Transaction { generation: policy_core::Generation(2), scope, ops };
         kernel.apply(&repair).unwrap_or_else(|error| panic!("{error}\n{observed}\n{repair}"));
         assert_eq!(kernel.observe().unwrap(), wanted);
+    });
+}
+
+/// A ruleset with what was touched as it is now.
+fn with(mut ruleset: Ruleset, touched: Touched) -> Ruleset {
+    for (name, chain) in touched.chains {
+        ruleset.chains.remove(&name);
+        ruleset.chains.extend(chain.map(|chain| (name, chain)));
+    }
+    for (name, set) in touched.sets {
+        ruleset.sets.remove(&name);
+        ruleset.sets.extend(set.map(|set| (name, set)));
+    }
+    ruleset
+}
+
+#[test]
+fn what_was_touched_is_not_trusted_when_announcements_were_lost() {
+    in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        kernel.apply(&change(small())).unwrap();
+        kernel.observe().unwrap();
+        let untouched = kernel.observe_touched().unwrap();
+        assert_eq!(untouched, Observation::Touched(Touched::default()), "nobody has done anything");
+        let many = (0..60_000).map(|at| add_chain(&format!("chain/{at}/{:0>200}", ""))).collect::<Vec<_>>();
+        NftKernel::open().unwrap().apply_at(&change(many), kernel.generation().unwrap()).unwrap();
+        let Observation::Whole(whole) = kernel.observe_touched().unwrap() else {
+            panic!("only a part was read")
+        };
+        assert!(whole.chains.len() > 60_000);
+    });
+}
+
+#[test]
+fn commits_to_other_tables_touch_nothing() {
+    in_new_namespace(|| {
+        let mut kernel = NftKernel::open().unwrap();
+        kernel.apply(&change(small())).unwrap();
+        kernel.observe().unwrap();
+        nft(&["add", "table", "bridge", "other"], "");
+        kernel.apply(&change([add_chain("more")])).unwrap();
+        nft(&["add", "table", "bridge", "another"], "");
+        assert_eq!(kernel.observe_touched().unwrap(), Observation::Touched(Touched::default()));
     });
 }
 

@@ -8,7 +8,7 @@ use driver_nft::{Guarded, NftError};
 use policy_core::journal::{Notes, Start};
 use policy_core::model::{Kind, Object, ObjectId};
 use policy_core::ruleset::Ruleset;
-use policy_core::{Attendant, Config, Input, Kernel, Outcome, Time, Transaction};
+use policy_core::{Attendant, Config, Input, Kernel, Observation, Outcome, Time, Transaction};
 
 use crate::api::{Heard, KINDS};
 use crate::nft::{Handle, Nft};
@@ -28,6 +28,8 @@ pub enum Bug {
     Halves,
     /// What the API server keeps is taken for listed before it has been.
     Hasty,
+    /// Of what somebody else touched, the first chain is overlooked.
+    Overlook,
 }
 
 /// An agent that runs.
@@ -161,5 +163,13 @@ impl Kernel for Mistaken {
 
     fn observe(&mut self) -> Result<Ruleset, NftError> {
         self.guarded.observe()
+    }
+
+    fn observe_touched(&mut self) -> Result<Observation, NftError> {
+        let mut seen = self.guarded.observe_touched();
+        if let (Some(Bug::Overlook), Ok(Observation::Touched(touched))) = (self.bug, &mut seen) {
+            touched.chains.pop_first();
+        }
+        seen
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 use crate::step::{ERRNOS, Request};
 
 /// Every class of fault besides the kernel's error numbers.
-pub const FAULTS: [&str; 33] = [
+pub const FAULTS: [&str; 34] = [
     "api: bookmark",
     "api: event of another kind overtakes",
     "api: event twice",
@@ -17,6 +17,7 @@ pub const FAULTS: [&str; 33] = [
     "agent: killed between two requests",
     "agent: killed while it serves",
     "agent: killed with a commit done and unheard of",
+    "agent: read only what was touched",
     "agent: started as another version",
     "agent: started on a foreign table",
     "agent: started on a table that is already right",

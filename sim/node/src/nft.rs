@@ -5,17 +5,18 @@ use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::mem;
 
-use driver_nft::{Announced, NftError, Requests};
+use driver_nft::{Announced, Heard, NftError, Requests, Touch};
 use nix::errno::Errno;
 use policy_core::ruleset::{
-    ApplyError, BaseChain, Chain, ChainName, ChainSpec, Datum, Expr, Hook, Key, Rule, Ruleset, Verdict,
+    ApplyError, BaseChain, Chain, ChainName, ChainSpec, Datum, Dirty, Expr, Hook, Key, Rule, Ruleset,
+    SetName, Touched, Verdict,
 };
 use policy_core::{Compiler, Config, Time, Transaction};
 
 use crate::coverage::Coverage;
 use crate::step::{Foreign, Notice, Request, Trouble};
 
-/// What has been announced to one listener and not yet taken.
+/// What has been announced to the agent's own thread and not yet taken.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Ears {
     /// Somebody else's commits to our table.
@@ -34,11 +35,11 @@ pub(crate) struct Nft {
     /// The table before and behind the commits of the transaction that is being served.
     pub(crate) commit: Option<(Ruleset, Ruleset)>,
     /// The listener of the agent's handle.
-    handle: Ears,
+    handle: Announced,
     /// The listener of the agent's own thread.
     pub(crate) monitor: Ears,
     /// Foreign commits that are not announced yet.
-    pub(crate) late: u32,
+    late: Vec<Heard>,
     /// Whether somebody else changed the table since it was last read, and that will be announced late or never.
     pub(crate) hidden: bool,
     /// Whether somebody else changed the table since it was last read, and that will never be announced.
@@ -64,9 +65,9 @@ impl Nft {
             now: Time::default(),
             generation: 1,
             commit: None,
-            handle: Ears::default(),
+            handle: Announced::default(),
             monitor: Ears::default(),
-            late: 0,
+            late: Vec::new(),
             hidden: false,
             silent: false,
             foreign: false,
@@ -81,13 +82,13 @@ impl Nft {
 
     /// A new agent opens its sockets.
     pub(crate) fn opened(&mut self) {
-        (self.handle, self.monitor) = (Ears::default(), Ears::default());
+        (self.handle, self.monitor) = (Announced::default(), Ears::default());
         (self.dead, self.dies_in) = (false, None);
     }
 
     /// What was announced to the agent's handle is forgotten.
     pub(crate) fn deafen(&mut self) {
-        self.handle = Ears::default();
+        self.handle = Announced::default();
     }
 
     pub(crate) fn expect(&mut self, request: Request, trouble: Trouble) {
@@ -106,18 +107,16 @@ impl Nft {
     }
 
     pub(crate) fn announce_late(&mut self) {
-        if mem::take(&mut self.late) > 0 {
-            self.handle.foreign = true;
-            self.monitor.foreign = true;
-        }
+        self.monitor.foreign |= !self.late.is_empty();
+        self.handle.commits.append(&mut self.late);
     }
 
     /// Too many announcements, of whatever commits.
     pub(crate) fn lose_notices(&mut self) {
         self.coverage.saw("notices: lost (ENOBUFS)");
-        self.handle = Ears { lost: true, foreign: false };
+        self.handle = Announced { lost: true, commits: Vec::new() };
         self.monitor = Ears { lost: true, foreign: false };
-        self.late = 0;
+        self.late.clear();
     }
 
     /// Somebody else commits.
@@ -127,24 +126,29 @@ impl Nft {
             self.coverage.saw("foreign: another table changed");
             if notice == Notice::Lost {
                 self.lose_notices();
+            } else {
+                self.announce(Touch::default());
             }
             return;
         }
         let before = self.table.clone();
         let class = self.change(change);
         self.coverage.saw(class);
-        if self.table == before {
+        let touch = touch(&before, &self.table);
+        if touch.is_empty() {
+            self.announce(touch);
             return;
         }
         self.foreign = true;
         match notice {
             Notice::Now => {
-                self.handle.foreign = true;
+                self.announce(touch);
                 self.monitor.foreign = true;
             }
             Notice::Late => {
                 self.coverage.saw("notices: late");
-                (self.late, self.hidden) = (self.late + 1, true);
+                self.late.push(Heard { generation: self.generation, touch });
+                self.hidden = true;
             }
             Notice::Lost => self.lose_notices(),
             Notice::Silent => {
@@ -152,6 +156,11 @@ impl Nft {
                 (self.silent, self.hidden) = (true, true);
             }
         }
+    }
+
+    /// The agent's handle is told of the commit that has made this generation.
+    fn announce(&mut self, touch: Touch) {
+        self.handle.commits.push(Heard { generation: self.generation, touch });
     }
 
     fn change(&mut self, change: Foreign) -> &'static str {
@@ -246,6 +255,15 @@ impl Nft {
     }
 }
 
+/// What somebody has touched who made `now` of `before`, as the kernel announces it.
+fn touch(before: &Ruleset, now: &Ruleset) -> Touch {
+    if now.chains.is_empty() && !before.chains.is_empty() {
+        return Touch::ALL;
+    }
+    let dirty = Dirty::between(before, now);
+    Touch { all: false, chains: dirty.chains, sets: dirty.sets.into_keys().collect() }
+}
+
 fn add(table: &mut Ruleset, place: usize) -> &'static str {
     let base = BaseChain { hook: Hook::Prerouting, priority: -400, drop_by_default: true };
     let count = table.sets.len().max(1);
@@ -328,10 +346,7 @@ impl Requests for Handle {
     }
 
     fn announced(&mut self) -> Result<Announced, NftError> {
-        self.request(Request::Announced, |nft| {
-            let Ears { foreign, lost } = mem::take(&mut nft.handle);
-            Ok(Announced { foreign, lost })
-        })
+        self.request(Request::Announced, |nft| Ok(mem::take(&mut nft.handle)))
     }
 
     fn commit_at(&mut self, transaction: &Transaction, generation: u32) -> Result<(), NftError> {
@@ -357,6 +372,20 @@ impl Requests for Handle {
             Ok(Some(nft.table.clone()))
         })
     }
+
+    fn list_touched(&mut self, touch: &Touch) -> Result<Option<Touched>, NftError> {
+        self.request(Request::List, |nft| {
+            nft.coverage.saw("agent: read only what was touched");
+            let table = &nft.table;
+            let chain = |name: &ChainName| (name.clone(), table.chains.get(name).cloned());
+            let set = |name: &SetName| (name.clone(), table.sets.get(name).cloned());
+            let (chains, sets) = (&touch.chains, &touch.sets);
+            Ok(Some(Touched {
+                chains: chains.iter().map(chain).collect(),
+                sets: sets.iter().map(set).collect(),
+            }))
+        })
+    }
 }
 
 impl Handle {
@@ -372,6 +401,7 @@ impl Handle {
                 return Err(error(errno(&refusal)));
             }
             nft.generation = nft.generation.wrapping_add(1).max(1);
+            nft.announce(Touch::default());
             Ok(())
         })
     }

@@ -34,6 +34,7 @@ fn seed_is_the_same_run_every_time() {
 #[test_case(Bug::ForgetMissing; "what is no longer in a list is not taken for gone")]
 #[test_case(Bug::Halves; "the kernel does half of what it refuses")]
 #[test_case(Bug::Hasty; "what has not been listed yet is taken for listed")]
+#[test_case(Bug::Overlook; "a chain that somebody touched is overlooked")]
 fn mistake_is_found_and_told_with_few_steps(bug: Bug) {
     let manner = Manner { bug: Some(bug), ..Manner::default() };
     let summary = campaign(FIRST, 400, None, 2, manner);

@@ -81,7 +81,7 @@ fn repair(ruleset: Ruleset, features: &mut Features) {
             }
             Output::Observe => compiler.handle_input(Input::Observed(table.0.clone()), Time::default()),
             Output::Report(report) => assert!(report.problems.is_empty(), "{report:?}"),
-            _ => panic!("the core asks for something new: {output:?}"),
+            Output::ObserveTouched | _ => panic!("the core asks for something new: {output:?}"),
         }
     }
     if compiler.is_settled() {

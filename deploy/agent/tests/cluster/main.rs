@@ -17,3 +17,4 @@ mod scripts;
 #[path = "../running/seccomp.rs"]
 mod seccomp;
 mod server;
+mod tenants;
