@@ -67,6 +67,9 @@ pub(crate) enum Verb {
     Deny,
     /// Check who may depend on whom, and under which licences.
     Deps,
+    /// Put the real agent to the test on this kernel, with traffic: `cargo ci endure --help` says more.
+    #[command(disable_help_flag = true)]
+    Endure(Endure),
     /// Find or build the programs of a control plane: etcd, kube-apiserver, kubectl.
     #[command(after_help = "Example:\n  \
         eval \"$(cargo ci envtest)\"    for tools that read KUBEBUILDER_ASSETS\n\n\
@@ -131,6 +134,14 @@ pub(crate) struct Cluster {
 /// Options of `campaign`: those of the program in `sim/node`.
 #[derive(Args, Debug)]
 pub(crate) struct Campaign {
+    /// What the program is told.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `endure`: those of `sim endure`.
+#[derive(Args, Debug)]
+pub(crate) struct Endure {
     /// What the program is told.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Bench, Campaign, Chart, Cli, Cluster, Coverage, Demo, Fmt, Fuzz, Image, Packages, Verb};
+use crate::cli::{
+    Bench, Campaign, Chart, Cli, Cluster, Coverage, Demo, Endure, Fmt, Fuzz, Image, Packages, Verb,
+};
 use crate::metadata::Metadata;
 use crate::packages::Purpose;
 use crate::program::{Program, find, search_path};
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// Everything the pipeline checks, the quick ones first.
-const TEST: [Step; 14] = [
+const TEST: [Step; 15] = [
     Step { name: "packages", run: || packages::ensure(Purpose::Tests) },
     Step { name: "privilege", run: privilege::ensure },
     Step { name: "toolchain", run: toolchain::ensure },
@@ -30,6 +32,7 @@ const TEST: [Step; 14] = [
     Step { name: "tests", run: tests },
     Step { name: "chart", run: || chart::test(&[]) },
     Step { name: "scenarios", run: survey },
+    Step { name: "endurance", run: || endure("dev", &["--deeds=40".to_owned(), "--patience=4".to_owned()]) },
     Step { name: "cluster", run: cluster::core_set },
 ];
 
@@ -57,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             check_arrows()?;
             check_licences()
         }
+        Verb::Endure(Endure { arguments }) => endure("release", &arguments),
         Verb::Envtest => envtest::show(),
         Verb::Fmt(Fmt { check: true }) => check_form(),
         Verb::Fmt(Fmt { check: false }) => Program::cargo().args(["fmt", "--all"]).run(),
@@ -86,6 +90,18 @@ fn bless() -> Result<()> {
 fn campaign(arguments: &[String]) -> Result<()> {
     Program::cargo()
         .args(["run", "--quiet", "--locked", "--profile", "fuzz", "--package", "node-sim", "--"])
+        .args(arguments)
+        .run()
+}
+
+/// The agent is a program of its own: it must be there, and be the one of these sources.
+fn endure(profile: &str, arguments: &[String]) -> Result<()> {
+    let chosen = ["--locked", "--profile", profile, "--package"];
+    Program::cargo().args(["build"]).args(chosen).args(["mnp-nft-bridge"]).run()?;
+    Program::cargo()
+        .args(["run", "--quiet"])
+        .args(chosen)
+        .args(["sim", "--bin", "sim", "--", "endure"])
         .args(arguments)
         .run()
 }

@@ -65,7 +65,9 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
 fn every_path_that_a_guide_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut count = 0;
-    for guide in ["README.md", "deploy/README.md", "scenarios/README.md", ".github/CONTRIBUTING.md"] {
+    for guide in
+        ["README.md", "deploy/README.md", "scenarios/README.md", ".github/CONTRIBUTING.md", "SECURITY.md"]
+    {
         let text = fs::read_to_string(root.join(guide)).unwrap_or_else(|error| panic!("{guide}: {error}"));
         for path in paths(&text).filter(|path| !path.contains("my-case") && !path.contains("NN-topic")) {
             assert!(root.join(path).exists(), "{guide} names {path}, which is not there");

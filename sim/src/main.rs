@@ -1,9 +1,11 @@
 //! `sim`: runs scenarios.
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -12,6 +14,7 @@ use sim::arm::Equipment;
 use sim::batch::{Arms, Batch, Ready, prepare_packets, survey};
 use sim::capability::Capability;
 use sim::flow;
+use sim::flow::endurance::Endurance;
 use sim::inside::{self, Manner};
 use sim::outside;
 use sim::plane::{self, Access};
@@ -55,6 +58,35 @@ enum Command {
     /// Used by sim itself.
     #[command(hide = true)]
     Plane { programs: PathBuf, directory: PathBuf, host: String },
+    /// Put the real agent to the test for a long time: changes, kills, other users of nft, with traffic all the while. The exit
+    /// status is 0 when nothing allowed was lost and nothing denied arrived.
+    #[command(after_help = "Examples:\n  \
+        cargo ci endure                          ten minutes on this kernel\n  \
+        cargo ci endure --minutes 60 --seed 7\n  \
+        cargo ci vm --release -- target/release/sim endure --minutes 60 --patience 4    on Debian's kernels")]
+    Endure {
+        /// How long, in minutes.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        minutes: u64,
+        /// End after so many deeds, if the time is not up before.
+        #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+        deeds: u64,
+        /// Which choices are made [default: the time].
+        #[arg(long)]
+        seed: Option<u64>,
+        /// The program of the agent [default: mnp-nft-bridge beside this program].
+        #[arg(long, value_name = "FILE")]
+        agent: Option<PathBuf>,
+        /// How many times longer than usual packets may take, on a slow machine.
+        #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+        patience: u32,
+        /// What follows connections; auto is what the kernel has.
+        #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
+        state: StateWish,
+        /// Used by sim itself.
+        #[arg(hide = true)]
+        host: Option<String>,
+    },
     /// Measure what flows notice of policies that change: nothing, or their end. The exit status is 0 when that is so.
     Flows {
         /// How many times longer than usual packets may take, on a slow machine.
@@ -137,6 +169,14 @@ fn main() -> ExitCode {
         Command::Plane { programs, directory, host } => {
             return to_parent(plane::run(&programs, directory, &host, &mut out), &mut out);
         }
+        Command::Endure { minutes, deeds, seed, agent, patience, state, host } => {
+            let endurance = endurance([minutes, deeds], seed, agent, patience, state);
+            match (endurance, host) {
+                (Ok(endurance), Some(host)) => return to_parent(endurance.run(&host, &mut out), &mut out),
+                (Ok(endurance), None) => endure(&endurance, &mut out),
+                (Err(error), _) => Err(error),
+            }
+        }
         Command::Flows { patience, state, host: None } => flows(state, patience, &mut out),
         Command::Flows { patience, state, host: Some(host) } => {
             return to_parent(flow::endure(&host, state, patience, &mut out), &mut out);
@@ -175,6 +215,37 @@ fn to_parent(done: Result<bool>, out: &mut impl Write) -> ExitCode {
 
 fn status(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is put to the test, and how.
+fn endurance(
+    [minutes, deeds]: [u64; 2],
+    seed: Option<u64>,
+    agent: Option<PathBuf>,
+    slowness: u32,
+    state: StateWish,
+) -> Result<Endurance> {
+    let beside = || Ok(std::env::current_exe()?.with_file_name("mnp-nft-bridge"));
+    let agent = agent.map_or_else(beside, Ok).and_then(std::path::absolute).context("where is the agent?")?;
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seed = seed.unwrap_or_else(now);
+    Ok(Endurance { duration: Duration::from_secs(minutes * 60), deeds, seed, agent, state, slowness })
+}
+
+fn endure(endurance: &Endurance, out: &mut (impl Write + Send)) -> Result<bool> {
+    prepare_packets()?;
+    let Endurance { duration, deeds, seed, agent, state, slowness } = endurance;
+    writeln!(out, "seed {seed}")?;
+    let arguments = [
+        "endure".to_owned(),
+        format!("--minutes={}", duration.as_secs() / 60),
+        format!("--deeds={deeds}"),
+        format!("--seed={seed}"),
+        format!("--agent={}", agent.display()),
+        format!("--patience={slowness}"),
+        format!("--state={state}"),
+    ];
+    Ok(outside::isolated(&arguments, false, out)?.good)
 }
 
 fn flows(state: StateWish, patience: u32, out: &mut (impl Write + Send)) -> Result<bool> {

@@ -129,6 +129,11 @@ impl NetnsArm {
         Ok(played)
     }
 
+    /// The namespace of a node.
+    pub fn node_namespace(&self, node: &str) -> Result<Arc<Namespace>> {
+        Ok(Arc::clone(&self.bed.node(node)?.namespace))
+    }
+
     /// A namespace in which stations are, by its name.
     pub fn place(&self, name: &str) -> Option<Arc<Namespace>> {
         self.bed.wiring.places.get(name).cloned()

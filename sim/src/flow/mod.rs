@@ -3,7 +3,11 @@
 //! Between a client and a server that are isolated both ways run TCP in both directions, UDP datagrams that are echoed,
 //! and `ping`, over both families. Every byte and datagram says which one it is. The agent is that of the netns arm.
 
+mod agent;
 mod datagram;
+mod deed;
+mod denied;
+pub mod endurance;
 mod line;
 mod ping;
 mod script;

@@ -39,7 +39,7 @@ pub(super) fn deed(name: &str) -> Deed {
     }
 }
 
-fn pods() -> impl Iterator<Item = &'static str> {
+pub(super) fn pods() -> impl Iterator<Item = &'static str> {
     [CLIENT, SERVER].into_iter().chain(BYSTANDERS).chain(OTHERS)
 }
 
@@ -113,7 +113,7 @@ fn unrelated(number: u32) -> String {
     }
 }
 
-const WORLD: &str = r#"description: flows
+pub(super) const WORLD: &str = r#"description: flows
 objects:
   - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
   - apiVersion: k8s.cni.cncf.io/v1
@@ -122,7 +122,7 @@ objects:
     spec: {config: '{"type": "bridge", "bridge": "br-data"}'}
 "#;
 
-fn pod(name: &str, ip4: &str, ip6: &str, indent: &str) -> String {
+pub(super) fn pod(name: &str, ip4: &str, ip6: &str, indent: &str) -> String {
     let status = format!(
         r#"[{{"name": "shop/data", "interface": "net1", "ips": ["{ip4}", "{ip6}"], "mac": "{}"}}]"#,
         mac(ip4)
@@ -134,13 +134,13 @@ fn pod(name: &str, ip4: &str, ip6: &str, indent: &str) -> String {
 }
 
 /// A MAC from the last number of an address.
-fn mac(ip4: &str) -> String {
+pub(super) fn mac(ip4: &str) -> String {
     let last: u8 = ip4.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or_default();
     format!("02:00:0a:0a:00:{last:02x}")
 }
 
 /// A policy that isolates `selects` both ways, and lets the first peer in and itself out to the second.
-fn policy(name: &str, selects: &str, [from, to]: [Option<&str>; 2], indent: &str) -> String {
+pub(super) fn policy(name: &str, selects: &str, [from, to]: [Option<&str>; 2], indent: &str) -> String {
     let rules = |word: &str, peer: Option<&str>| {
         let rule = |peer| format!("{{{word}: [{{podSelector: {{matchLabels: {{app: {peer}}}}}}}]}}");
         format!("[{}]", peer.map(rule).unwrap_or_default())

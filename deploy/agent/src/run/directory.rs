@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -107,6 +108,8 @@ impl Directory {
         let shown = file.display().to_string();
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
+            // It was removed since the directory was read.
+            Err(reason) if reason.kind() == ErrorKind::NotFound => return Some(Said::new()),
             Err(reason) => {
                 mistakes.push(format!("cannot read {shown}: {reason}"));
                 return None;

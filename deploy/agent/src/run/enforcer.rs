@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use anyhow::Result;
-use policy_core::{Attendant, Compiler, Config, Input, Kernel, Outcome, Time};
+use policy_core::{Attendant, Compiler, Config, Generation, Input, Kernel, Outcome, SinkFault, Time};
 use tracing::{debug, error, info};
 
 use super::feedback::Feedback;
@@ -26,6 +26,8 @@ pub(crate) struct Enforcer<K> {
     synced: bool,
     /// Whether the kernel has refused the last transaction.
     refused: bool,
+    /// Whether it had no time for the last transaction, or somebody else was faster: that is nothing unless it goes on.
+    overtaken: bool,
     feedback: Feedback,
 }
 
@@ -46,6 +48,7 @@ impl<K: Kernel> Enforcer<K> {
             oldest: None,
             synced: false,
             refused: false,
+            overtaken: false,
             feedback,
         }
     }
@@ -117,6 +120,19 @@ impl<K: Kernel> Enforcer<K> {
         }
     }
 
+    fn refused(&mut self, Generation(generation): Generation, reason: K::Error) {
+        let shown = reason.to_string();
+        let fault: SinkFault = reason.into();
+        if fault == SinkFault::Busy && !self.overtaken {
+            self.overtaken = true;
+            info!(generation, reason = %shown, "somebody else was faster than a change; it is tried again");
+            return;
+        }
+        error!(generation, reason = %shown, "the kernel has refused a change; it is tried again");
+        self.feedback.refused();
+        self.refused = true;
+    }
+
     /// Serves the core until it wants nothing more.
     fn serve(&mut self) {
         let started = self.started;
@@ -129,14 +145,9 @@ impl<K: Kernel> Enforcer<K> {
                     let waited_us = waited.map_or(0, |waited| waited.as_micros());
                     info!(generation, ops, waited_us, "the kernel has committed a change");
                     self.feedback.committed(ops, waited);
-                    self.refused = false;
+                    (self.refused, self.overtaken) = (false, false);
                 }
-                Outcome::Refused(transaction, reason) => {
-                    let generation = transaction.generation.0;
-                    error!(generation, %reason, "the kernel has refused a change; it is tried again");
-                    self.feedback.refused();
-                    self.refused = true;
-                }
+                Outcome::Refused(transaction, reason) => self.refused(transaction.generation, reason),
                 Outcome::Reported(report) => self.feedback.problems(report.object, report.problems),
                 Outcome::Unobservable(reason) => {
                     error!(%reason, "the kernel's table cannot be read; it is tried again");
