@@ -4,8 +4,13 @@ use alloc::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cluster::control_plane;
+use crate::envtest::ASSETS;
 use crate::metadata::Metadata;
 use crate::program::Program;
+
+/// The benchmark that needs a Kubernetes API server.
+const OF_THE_CONTROL_PLANE: &str = "cluster";
 
 /// Runs the benchmarks `names`, or every benchmark if there are none, each with `arguments`.
 ///
@@ -24,10 +29,13 @@ pub(crate) fn run(names: &[String], arguments: &[String]) -> Result<()> {
     };
     let chosen = chosen.into_iter().map(|name| select(&known, name)).collect::<Result<Vec<_>>>()?;
     for (package, name) in chosen {
-        Program::cargo()
+        let mut cargo = Program::cargo()
             .args(["bench", "--locked", "--package", package, "--bench", name, "--"])
-            .args(arguments)
-            .run()?;
+            .args(arguments);
+        if name == OF_THE_CONTROL_PLANE {
+            cargo = cargo.env(ASSETS, &control_plane()?);
+        }
+        cargo.run()?;
     }
     Ok(())
 }

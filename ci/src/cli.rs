@@ -47,6 +47,7 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  \
         cargo ci cluster\n  \
         cargo ci cluster api_server_is_away    only the tests with this in their name\n\n\
+        It takes its time for faults of the network, of which `cargo ci test` makes a part. \
         The control plane's programs are built once, see `cargo ci envtest`.")]
     Cluster(Cluster),
     /// Measure how much of the core its tests reach, and fail when that is too little.

@@ -10,6 +10,9 @@ use crate::privilege;
 use crate::program::Program;
 use crate::vm::all_scenarios;
 
+/// Tells the agent's tests to take their time: every cut of a watch with every ending, and a whole minute without API server.
+const THOROUGHLY: &str = "CLUSTER_THOROUGHLY";
+
 /// The scenarios that `cargo ci test` plays through an API server; `cargo ci cluster` plays all.
 const CORE: [&str; 12] = [
     "scenarios/00-harness/ingress-from-one-client.yaml",
@@ -33,7 +36,7 @@ const CORE: [&str; 12] = [
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     packages::ensure(Purpose::Tests)?;
     let programs = control_plane()?;
-    tests(&programs, arguments)?;
+    tests(&programs, arguments, &[(THOROUGHLY, "1")])?;
     if arguments.is_empty() { scenarios(&programs, &all_scenarios()?) } else { Ok(()) }
 }
 
@@ -43,20 +46,24 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 /// As [`run`].
 pub(crate) fn core_set() -> Result<()> {
     let programs = control_plane()?;
-    tests(&programs, &[])?;
+    tests(&programs, &[], &[])?;
     scenarios(&programs, &CORE.map(PathBuf::from))
 }
 
-fn control_plane() -> Result<String> {
+/// Where the programs of the control plane are.
+pub(crate) fn control_plane() -> Result<String> {
     let programs = programs()?;
     Ok(programs.to_str().context("the path of the control plane is not UTF-8")?.to_owned())
 }
 
-fn tests(programs: &str, arguments: &[String]) -> Result<()> {
-    let cargo = Program::cargo()
+fn tests(programs: &str, arguments: &[String], environment: &[(&str, &str)]) -> Result<()> {
+    let mut cargo = Program::cargo()
         .args(["test", "--locked", "--package", "mnp-nft-bridge", "--test", "cluster", "--"])
         .args(arguments)
         .env(ASSETS, programs);
+    for (name, value) in environment {
+        cargo = cargo.env(name, value);
+    }
     privilege::as_root(cargo)?.run()
 }
 

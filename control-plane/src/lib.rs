@@ -5,9 +5,13 @@
 //! from a directory as `KUBEBUILDER_ASSETS` names it; `cargo ci envtest` fills one.
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod api;
 mod certificates;
+mod history;
 mod process;
+pub mod proxy;
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -21,6 +25,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use certificates::Certificates;
+use nix::sys::signal::Signal;
 use process::Process;
 
 /// How long the API server may take until it answers; on a loaded machine it takes ten seconds.
@@ -104,9 +109,23 @@ impl ControlPlane {
         self.wait_until_ready()
     }
 
-    /// Ends the API server; etcd stays.
+    /// Kills the API server; etcd stays.
     pub fn stop_api_server(&mut self) {
         self.api_server = None;
+    }
+
+    /// Lets the API server do nothing until it is resumed; what is connected to it stays connected.
+    pub fn suspend_api_server(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a suspended API server go on.
+    pub fn resume_api_server(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.api_server.as_ref().context("the API server does not run")?.signal(signal)
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -163,14 +182,22 @@ impl ControlPlane {
 
     /// A kubeconfig for whoever has `token`, in a file of its own.
     pub fn kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf> {
+        self.kubeconfig_by(name, self.api, &format!("token: '{token}'"))
+    }
+
+    /// A kubeconfig for whoever has the token that is in `file`, and asks the server at `address`.
+    pub fn kubeconfig_by_file(&self, name: &str, address: SocketAddr, file: &Path) -> Result<PathBuf> {
+        self.kubeconfig_by(name, address, &format!("tokenFile: '{}'", file.display()))
+    }
+
+    fn kubeconfig_by(&self, name: &str, address: SocketAddr, credentials: &str) -> Result<PathBuf> {
         let file = self.directory.join(format!("{name}.kubeconfig"));
         let authority = self.certificates.authority.display();
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-             clusters: [{{name: test, cluster: {{server: 'https://{}', certificate-authority: '{authority}'}}}}]\n\
-             users: [{{name: test, user: {{token: '{token}'}}}}]\n\
+             clusters: [{{name: test, cluster: {{server: 'https://{address}', certificate-authority: '{authority}'}}}}]\n\
+             users: [{{name: test, user: {{{credentials}}}}}]\n\
              contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
-            self.api
         );
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A running program.
 pub(super) struct Process(Child);
@@ -22,6 +24,12 @@ impl Process {
     /// How it ended, if it has.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.0.try_wait().context("cannot ask how a program ended")
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.0.id()).context("a process id")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot send {signal}"))
     }
 }
 

@@ -51,15 +51,17 @@ pub enum Heard {
 
 /// Watches every kind that policies depend on. It ends when `listener` answers that nobody listens any more.
 ///
-/// `start_after` spreads the agents of a cluster that start at the same moment.
+/// `renewed` makes a client like `client` whose credentials are read anew: it is asked when the server does not accept those
+/// that are known. `start_after` spreads the agents of a cluster that start at the same moment.
 pub async fn watch(
     client: Client,
+    renewed: impl Fn() -> Result<Client, kube::Error> + Sync,
     options: Options,
     start_after: Duration,
     listener: impl Fn(Heard) -> bool + Sync,
 ) {
     sleep(start_after).await;
-    let watches = Watches { client, options, listener };
+    let watches = Watches { client, renewed, options, listener };
     let namespaces = Box::pin(watches.follow::<Namespace>());
     let networks = Box::pin(watches.follow::<NetworkAttachmentDefinition>());
     let pods = Box::pin(watches.follow::<Pod>());
@@ -67,8 +69,9 @@ pub async fn watch(
     future::join4(namespaces, networks, pods, policies).await;
 }
 
-struct Watches<L> {
+struct Watches<R, L> {
     client: Client,
+    renewed: R,
     options: Options,
     listener: L,
 }
@@ -83,21 +86,27 @@ enum Ended {
     Unstreamed,
     /// The server no longer knows where the watch was.
     Expired,
+    /// The server does not accept our credentials.
+    Unauthorized,
+    /// Something is missing of what the server has said.
+    Incomplete,
 }
 
-impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
+impl<R: Fn() -> Result<Client, kube::Error> + Sync, L: Fn(Heard) -> bool + Sync> Watches<R, L> {
     /// Follows one kind, whatever happens to the server.
     async fn follow<T: Source>(&self) {
         let mut backoff = DefaultBackoff::default();
+        let mut client = self.client.clone();
         let mut streaming = true;
         let mut troubled = Troubled::new();
         loop {
-            let resource = self.served::<T>().await;
+            let resource = self.served::<T>(&mut client).await;
             let config = T::FIELDS.map_or_else(Config::default, |fields| Config::default().fields(fields));
             // Lists from the server's cache, not from its database.
             let config = if streaming { config.streaming_lists() } else { config.any_semantic() };
             let begun = Instant::now();
-            let ended = self.attend::<T>(&resource, config, &mut troubled).await;
+            let ended =
+                self.attend::<T>(Api::all_with(client.clone(), &resource), config, &mut troubled).await;
             if !matches!(ended, Ended::Unheard) && !(self.listener)(Heard::Interrupted(T::KIND)) {
                 return;
             }
@@ -110,6 +119,16 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
                 Ended::Expired => {
                     info!(kind = T::NAME, "the API server has forgotten where we were; listing again");
                 }
+                Ended::Incomplete => {
+                    warn!(kind = T::NAME, "not all has come of what the API server says; listing again");
+                }
+                Ended::Unauthorized => {
+                    warn!(
+                        kind = T::NAME,
+                        "the API server does not accept our credentials; reading them again"
+                    );
+                    self.renew(&mut client);
+                }
                 Ended::Unserved => warn!(kind = T::NAME, "the API server does not serve this kind any more"),
             }
             if begun.elapsed() > RECOVERED {
@@ -119,8 +138,16 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
         }
     }
 
+    /// Reads the credentials again. The library does too, but only once a minute.
+    fn renew(&self, client: &mut Client) {
+        match (self.renewed)() {
+            Ok(renewed) => *client = renewed,
+            Err(error) => warn!(%error, "cannot read the credentials again; keeping those that are known"),
+        }
+    }
+
     /// The API of a kind; waits until it is served.
-    async fn served<T: Source>(&self) -> ApiResource {
+    async fn served<T: Source>(&self, client: &mut Client) -> ApiResource {
         if let Some(plural) = T::BUILT_IN {
             return ApiResource {
                 group: String::new(),
@@ -133,7 +160,7 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
         let mut backoff = DefaultBackoff::default();
         let mut said = false;
         loop {
-            match discovery::group(&self.client, GROUP).await {
+            match discovery::group(client, GROUP).await {
                 Ok(group) => {
                     // The group prefers the version of another kind of its.
                     let mut served = group.resources_by_stability().into_iter();
@@ -150,6 +177,9 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
                 }
                 Err(error) => {
                     warn!(kind = T::NAME, %error, "cannot ask the API server what it serves; trying again");
+                    if matches!(&error, kube::Error::Api(status) if status.code == 401) {
+                        self.renew(client);
+                    }
                     sleep(backoff.next().unwrap_or(ABSENCE)).await;
                 }
             }
@@ -159,27 +189,34 @@ impl<L: Fn(Heard) -> bool + Sync> Watches<L> {
     /// Passes on what one watch says, until it cannot go on.
     async fn attend<T: Source>(
         &self,
-        resource: &ApiResource,
+        api: Api<Watched<T>>,
         config: Config,
         troubled: &mut Troubled,
     ) -> Ended {
-        let api: Api<Watched<T>> = Api::all_with(self.client.clone(), resource);
         let mut events = pin!(watcher(api, config));
         let mut backoff = DefaultBackoff::default();
         let mut listed = Vec::new();
+        // Whether a list has begun that is not complete.
+        let mut listing = false;
         while let Some(event) = events.next().await {
             match event {
+                // The list was cut: the library would ask for another at once, however often.
+                Ok(Event::Init) if listing => return Ended::Incomplete,
                 Ok(event) => {
-                    backoff.reset();
+                    listing = matches!(event, Event::Init | Event::InitApply(_));
+                    if !listing {
+                        backoff.reset();
+                    }
                     if !self.take(event, &mut listed, troubled) {
                         return Ended::Unheard;
                     }
                 }
                 Err(error) => {
-                    if let Some(ended) = verdict(&error) {
+                    warn!(kind = T::NAME, %error, "the watch was interrupted; what is known holds");
+                    if let Some(ended) = verdict(&error, listing) {
                         return ended;
                     }
-                    warn!(kind = T::NAME, %error, "the watch was interrupted; what is known holds");
+                    listing = false;
                     if !(self.listener)(Heard::Interrupted(T::KIND)) {
                         return Ended::Unheard;
                     }
@@ -262,14 +299,17 @@ fn absent<T: Source>(said: &mut bool) {
     }
 }
 
-/// Whether an error means that the watch must begin anew; others are temporary.
-fn verdict(error: &Error) -> Option<Ended> {
+/// Whether an error means that the watch must begin anew, maybe while it is `listing`; others are temporary.
+fn verdict(error: &Error, listing: bool) -> Option<Ended> {
     let (starting, status) = match error {
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchFailed(kube::Error::Api(status)) => {
             (false, status)
         }
         Error::WatchStartFailed(kube::Error::Api(status)) => (true, status),
         Error::WatchError(status) => (false, status),
+        // The library would go on with what comes next.
+        Error::WatchFailed(kube::Error::SerdeError(_)) => return Some(Ended::Incomplete),
+        Error::WatchFailed(_) if listing => return Some(Ended::Incomplete),
         Error::InitialListFailed(_)
         | Error::NoResourceVersion
         | Error::WatchFailed(_)
@@ -278,8 +318,10 @@ fn verdict(error: &Error) -> Option<Ended> {
     match status.code {
         // Invalid: the request says sendInitialEvents, which old servers refuse.
         400 | 422 if starting => Some(Ended::Unstreamed),
+        401 => Some(Ended::Unauthorized),
         404 => Some(Ended::Unserved),
         410 => Some(Ended::Expired),
+        _ if listing => Some(Ended::Incomplete),
         _ => None,
     }
 }

@@ -12,13 +12,19 @@ use driver_kube::Options;
 use driver_kube::announce::{Outcome, announce};
 use driver_kube::events::Told;
 use driver_kube::watch::{Heard, watch};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::mpsc::Receiver;
+use tower::limit::RateLimitLayer;
 use tracing::info;
 
 use super::metrics::Metrics;
 use super::{Content, Inbox};
+
+/// How many requests are made at most within what time: more than a start needs, which makes about twenty.
+const REQUESTS_MAX: u64 = 40;
+const REQUESTS_WITHIN: Duration = Duration::from_secs(4);
 
 /// How the API server is found.
 pub(crate) struct Cluster {
@@ -49,12 +55,15 @@ impl Cluster {
         let start_after = random_part(self.start_within);
         let follow = move || {
             let done = runtime.block_on(async {
-                let client = Client::try_from(config).context("cannot prepare to talk to the API server")?;
+                let connect = || connect(config.clone());
+                let cannot = "cannot prepare to talk to the API server";
+                let client = connect().context(cannot)?;
                 if let Some(news) = self.news {
                     let metrics = self.metrics.clone();
                     let counted = move |outcome| metrics.event(outcome_name(outcome));
                     // The task ends with the runtime.
-                    drop(tokio::spawn(announce(client.clone(), self.node, news, counted)));
+                    // Another client: watches do not wait for Events.
+                    drop(tokio::spawn(announce(connect().context(cannot)?, self.node, news, counted)));
                 }
                 let listener = |heard| match heard {
                     Heard::Input(input) => inbox.input(input),
@@ -64,7 +73,7 @@ impl Cluster {
                     }
                     Heard::Problems(object, problems) => inbox.send(Content::Problems(object, problems)),
                 };
-                watch(client, self.options, start_after, listener).await;
+                watch(client, connect, self.options, start_after, listener).await;
                 Ok(())
             });
             if let Err(error) = done {
@@ -99,6 +108,13 @@ async fn config(kubeconfig: Option<&Path>) -> Result<Config> {
     let cannot = || format!("cannot use {}", file.display());
     let kubeconfig = Kubeconfig::read_from(file).with_context(cannot)?;
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.with_context(cannot)
+}
+
+/// A client that does not ask too often. The library begins a watch that ends as if it were complete again at once, and a
+/// server, or what is before it, may end every watch like that.
+fn connect(config: Config) -> Result<Client, kube::Error> {
+    let limit = RateLimitLayer::new(REQUESTS_MAX, REQUESTS_WITHIN);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&limit).build())
 }
 
 /// A random duration from nothing to `most`.

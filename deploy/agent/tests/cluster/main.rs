@@ -7,6 +7,7 @@ mod agent;
 #[path = "../running/container.rs"]
 mod container;
 mod events;
+mod faults;
 mod following;
 mod in_its_pod;
 mod installed;

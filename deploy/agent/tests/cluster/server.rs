@@ -1,9 +1,11 @@
 //! A control plane with what the manifests install, in the test's network namespace.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use control_plane::ControlPlane;
+use control_plane::proxy::Proxy;
 
 use crate::agent::{Agent, directory, in_new_namespace};
 
@@ -57,6 +59,23 @@ impl Server {
     pub(crate) fn install_crds(&self) {
         self.kubectl(&["apply", "-k", &manifests("crds")]);
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    }
+
+    /// Creates or changes a file with a new token of the agents' account.
+    pub(crate) fn token_file(&self, name: &str, options: &[&str]) -> PathBuf {
+        let create = ["create", "token", "mnp-nft-bridge", "-n", "kube-system"];
+        let token = self.kubectl(&[&create, options].concat());
+        let file = self.kubeconfig.with_file_name(name);
+        fs::write(&file, token.trim()).expect("a file can be written");
+        file
+    }
+
+    /// Starts an agent that reaches the API server through `proxy` only, with the token in `file`.
+    pub(crate) fn agent_through(&self, proxy: &Proxy, file: &Path) -> Agent {
+        let by_file = self.plane.kubeconfig_by_file("proxied", proxy.address(), file);
+        let kubeconfig = by_file.expect("a file can be written");
+        let kubeconfig = kubeconfig.to_str().expect("a path in UTF-8");
+        Agent::start(&["--node", NODE, "--kubeconfig", kubeconfig, "--start-within", "0"])
     }
 
     /// Starts an agent with the rights of its service account.

@@ -88,18 +88,26 @@ impl Agent {
     /// What `wanted` finds in the next log line that it finds something in.
     pub(crate) fn next_that<T>(&mut self, awaited: &str, wanted: impl Fn(&Value) -> Option<T>) -> T {
         loop {
-            let Ok(line) = self.log.recv_timeout(PATIENCE) else {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+                let ended = self.child.try_wait();
                 panic!(
-                    "the agent did not say {awaited:?} within {PATIENCE:?}, but:\n{}",
+                    "the agent did not say {awaited:?} within {PATIENCE:?} ({error}; ended: {ended:?}), but:\n{}",
                     self.seen.join("\n")
                 )
-            };
+            });
             let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
             self.seen.push(line);
             if let Some(found) = wanted(&entry) {
                 return found;
             }
         }
+    }
+
+    /// Everything that it has said until now.
+    #[allow(dead_code, reason = "shared by several test programs, of which one needs it")]
+    pub(crate) fn log(&mut self) -> String {
+        self.seen.extend(self.log.try_iter());
+        self.seen.join("\n")
     }
 
     /// A line of its status (`proc_pid_status(5)`), such as `CapEff`.
