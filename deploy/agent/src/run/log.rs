@@ -20,7 +20,12 @@ pub(crate) enum LogForm {
 /// `RUST_LOG` cannot be read, or there is a log already.
 pub(crate) fn start(form: LogForm) -> Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. To say so on the same standard error would panic, and end the thread that had to say
+    // something: whoever collects the log may go away and come back.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let started = match form {
         LogForm::Json => log.json().try_init(),
         LogForm::Text => log.try_init(),
