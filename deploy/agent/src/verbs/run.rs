@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
-use std::thread;
+use std::{panic, process, thread};
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -87,6 +87,7 @@ pub(crate) struct Arguments {
 /// Runs until a signal comes.
 pub(crate) fn run(arguments: &Arguments) -> Result<Answer> {
     log::start(arguments.log)?;
+    end_with_any_thread();
     let signals = blocked_signals()?;
     let capabilities = Capabilities::probe().context("cannot find out what the kernel can do")?;
     for (capability, support) in capabilities.iter() {
@@ -150,6 +151,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Answer> {
     Ok(Answer::default())
 }
 
+/// An agent without one of its threads would live on half deaf. It ends as a whole, and whoever supervises it starts another.
+fn end_with_any_thread() {
+    let told = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        process::abort();
+    }));
+}
+
 /// The signals that end the agent, blocked in this thread and in all that it starts.
 fn blocked_signals() -> Result<SigSet> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
@@ -169,4 +179,31 @@ fn stop_on(signals: SigSet, inbox: Inbox) -> Result<()> {
         inbox.send(content);
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).context("cannot start a thread")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Command, Stdio};
+    use std::{env, thread};
+
+    use super::end_with_any_thread;
+
+    #[test]
+    fn thread_that_panics_ends_the_whole_program() {
+        const ALONE: &str = "MNP_NFT_BRIDGE_TEST_ALONE";
+        if env::var_os(ALONE).is_some() {
+            end_with_any_thread();
+            drop(thread::spawn(|| panic!("as planned")).join());
+            return;
+        }
+        let status = Command::new(env::current_exe().expect("a program knows where it is"))
+            .args(["thread_that_panics_ends_the_whole_program", "--nocapture"])
+            .env(ALONE, "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("it starts again");
+        assert_eq!(status.signal(), Some(6), "it is aborted, and does not return");
+    }
 }
