@@ -26,10 +26,11 @@ pub(super) async fn ping(attempt: &mut Attempt) -> Result<()> {
     until_answered(attempt, programs::PING, &before, &[&to], PING_ANSWER).await
 }
 
-/// Asks who has the address, once a second, until somebody answers.
+/// Asks everybody who has the address, once a second, until somebody answers. Without `-b`, an `arping` that hears the other
+/// end ask for something goes on with questions to it alone, which pass where the search for it does not.
 pub(super) async fn arping(attempt: &mut Attempt) -> Result<()> {
     let (source, to) = (attempt.from.address()?.to_string(), attempt.to.address()?.to_string());
-    let before = ["-f", "-w", "5", "-I"];
+    let before = ["-b", "-f", "-w", "5", "-I"];
     until_answered(attempt, programs::ARPING, &before, &["-s", &source, &to], ARP_ANSWER).await
 }
 
