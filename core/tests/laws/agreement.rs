@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::frames::{evaluated, frame};
 use crate::oracle::Oracle;
-use crate::source::Source;
+use crate::source::{Source, random_bytes};
 use crate::worlds;
 use policy_core::model::{Kind, Mac, Object, ObjectId};
 use policy_core::{Compiler, Config, Input, Time};
@@ -104,19 +104,6 @@ fn distinct_macs(source: &mut Source<'_>, objects: &mut [Object]) {
             }
         }
     }
-}
-
-/// Random bytes from a seed (`SplitMix64`: the same everywhere).
-pub(crate) fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    std::iter::repeat_with(|| next().to_le_bytes()).flatten().take(count).collect()
 }
 
 /// Whether the port belongs to an attachment with this MAC.

@@ -9,10 +9,10 @@ use policy_core::model::{NetworkConfig, Object};
 use policy_core::ruleset::{Hook, Ruleset};
 use policy_core::{Compiler, Input, StateEngine, Time};
 
-use crate::agreement::{random_bytes, world};
+use crate::agreement::world;
 use crate::frames::frame;
 use crate::oracle::Oracle;
-use crate::source::Source;
+use crate::source::{Source, random_bytes};
 
 /// Conversations tried on each world.
 const CONVERSATIONS: usize = 80;

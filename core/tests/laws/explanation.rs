@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::agreement::{random_bytes, world};
+use crate::agreement::world;
 use crate::frames::frame;
-use crate::source::Source;
+use crate::source::{Source, random_bytes};
 use policy_core::explain::{
     Bench, Breach, End, Exempt, Identity, NotMeant, PassedOver, PeerFit, PortFit, Standing, Trace,
     Unenforced, trace,

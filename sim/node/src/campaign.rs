@@ -10,10 +10,9 @@ use std::time::Instant;
 
 use policy_core::journal::Entry;
 
-use crate::choice::bytes;
 use crate::coverage::Coverage;
 use crate::run::{Manner, Violation, run};
-use crate::source::Source;
+use crate::source::{Source, random_bytes};
 use crate::step::{Scene, Step};
 
 /// The fewest steps of a run.
@@ -32,13 +31,13 @@ pub struct Drawn {
 
 /// The run of a seed.
 pub fn draw(seed: u64) -> Drawn {
-    let head = bytes(seed, 64);
+    let head = random_bytes(seed, 64);
     let mut source = Source::new(&head);
     let scene = Scene::draw(&mut source);
     let count = STEPS_MIN + source.below(64);
-    let all = bytes(seed.rotate_left(32) ^ 0x5bd1_e995, count * BYTES_OF_A_STEP);
+    let all = random_bytes(seed.rotate_left(32) ^ 0x5bd1_e995, count * BYTES_OF_A_STEP);
     let random = all.chunks(BYTES_OF_A_STEP).map(|bytes| scene.step(&mut Source::new(bytes)));
-    let first = bytes(!seed, 20 * BYTES_OF_A_STEP);
+    let first = random_bytes(!seed, 20 * BYTES_OF_A_STEP);
     let steps = scene.beginning(&mut Source::new(&first)).into_iter().chain(random).collect();
     Drawn { scene, steps }
 }

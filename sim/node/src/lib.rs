@@ -15,85 +15,15 @@ extern crate alloc;
 mod agent;
 mod api;
 pub mod campaign;
-mod choice;
 mod coverage;
 mod invariant;
+mod laws;
 mod links;
 mod nft;
 mod run;
 mod step;
 
-// The small random worlds and the independent reading of the policies are those of the core's laws.
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/frames.rs"]
-mod frames;
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/guard.rs"]
-mod guard;
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/neighbours.rs"]
-mod neighbours;
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/oracle.rs"]
-mod oracle;
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/quarantine.rs"]
-mod quarantine;
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/source.rs"]
-mod source;
-#[allow(
-    clippy::indexing_slicing,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "of the core's laws"
-)]
-#[path = "../../../core/tests/laws/worlds.rs"]
-mod worlds;
+use laws::{frames, oracle, source, worlds};
 
 pub use agent::Bug;
 pub use coverage::{Coverage, FAULTS};

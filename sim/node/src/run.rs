@@ -22,7 +22,7 @@ use crate::invariant::{Found, committed, difference, does, from_scratch, knows, 
 use crate::links::Links;
 use crate::nft::Nft;
 use crate::oracle::Oracle;
-use crate::source::Source;
+use crate::source::{Source, random_bytes};
 use crate::step::{Foreign, Notice, Scene, Step};
 
 /// The longest that it may take, without faults, until everything is as it should be.
@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let ports: Vec<u32> = oracle.ports().map(|port| port.index).chain([99]).collect();
-        let bytes = crate::choice::bytes(u64::try_from(steps.len()).unwrap_or(0), 64 * FRAMES);
+        let bytes = random_bytes(u64::try_from(steps.len()).unwrap_or(0), 64 * FRAMES);
         let mut source = Source::new(&bytes);
         let mut nft = self.nft.borrow_mut();
         for _ in 0..FRAMES {
