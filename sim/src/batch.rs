@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use driver_nft::StateWish;
 use policy_core::{BridgeNames, StateEngine};
@@ -22,7 +22,7 @@ use crate::options::Ability;
 use crate::plane::Plane;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::stage::{Stage, stages};
-use crate::{isolate, outside, programs, run};
+use crate::{isolate, outside, process, programs, run};
 
 /// How scenarios are judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -213,11 +213,7 @@ impl Batch {
 
 /// What the cluster arm needs: `agent` is its program, by default the one beside this program.
 fn equipment(plane: &Plane, agent: Option<PathBuf>) -> Result<Equipment> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name("mnp-nft-bridge"));
-    let agent = agent.map_or_else(beside, Ok).and_then(std::path::absolute);
-    let agent = agent.context("cannot tell where the agent's program is")?;
-    ensure!(agent.is_file(), "there is no {}: run cargo build -p mnp-nft-bridge", agent.display());
-    Ok(Equipment { access: plane.access().clone(), agent })
+    Ok(Equipment { access: plane.access().clone(), agent: process::program(agent)? })
 }
 
 /// Plays a scenario without packets.

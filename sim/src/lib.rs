@@ -60,6 +60,7 @@ pub mod path;
 pub mod plan;
 pub mod plane;
 pub mod probe;
+pub mod process;
 pub mod programs;
 mod relay;
 pub mod report;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use driver_nft::StateWish;
 use sim::arm::Equipment;
 use sim::batch::{Arms, Batch, Ready, prepare_packets, survey};
@@ -18,6 +18,7 @@ use sim::flow::endurance::Endurance;
 use sim::inside::{self, Manner};
 use sim::outside;
 use sim::plane::{self, Access};
+use sim::process;
 use sim::scenario::schema;
 
 /// Runs scenarios: real manifests, judged by the model and by real packets on real bridges.
@@ -26,6 +27,20 @@ use sim::scenario::schema;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// How flows are followed, on which machine.
+#[derive(Args)]
+struct Pace {
+    /// How many times longer than usual packets may take, on a slow machine.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    patience: u32,
+    /// What follows connections; auto is what the kernel has.
+    #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
+    state: StateWish,
+    /// Used by sim itself.
+    #[arg(hide = true)]
+    host: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -77,27 +92,13 @@ enum Command {
         /// The program of the agent [default: mnp-nft-bridge beside this program].
         #[arg(long, value_name = "FILE")]
         agent: Option<PathBuf>,
-        /// How many times longer than usual packets may take, on a slow machine.
-        #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-        patience: u32,
-        /// What follows connections; auto is what the kernel has.
-        #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
-        state: StateWish,
-        /// Used by sim itself.
-        #[arg(hide = true)]
-        host: Option<String>,
+        #[command(flatten)]
+        pace: Pace,
     },
     /// Measure what flows notice of policies that change: nothing, or their end. The exit status is 0 when that is so.
     Flows {
-        /// How many times longer than usual packets may take, on a slow machine.
-        #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-        patience: u32,
-        /// What follows connections; auto is what the kernel has.
-        #[arg(long, value_name = "auto|conntrack|sets", default_value_t)]
-        state: StateWish,
-        /// Used by sim itself.
-        #[arg(hide = true)]
-        host: Option<String>,
+        #[command(flatten)]
+        pace: Pace,
     },
     /// Run scenarios; the exit status is 0 when all pass, 1 when one fails, 2 when one cannot be run.
     Run {
@@ -169,16 +170,16 @@ fn main() -> ExitCode {
         Command::Plane { programs, directory, host } => {
             return to_parent(plane::run(&programs, directory, &host, &mut out), &mut out);
         }
-        Command::Endure { minutes, deeds, seed, agent, patience, state, host } => {
-            let endurance = endurance([minutes, deeds], seed, agent, patience, state);
-            match (endurance, host) {
+        Command::Endure { minutes, deeds, seed, agent, pace } => {
+            let endurance = endurance([minutes, deeds], seed, agent, &pace);
+            match (endurance, pace.host) {
                 (Ok(endurance), Some(host)) => return to_parent(endurance.run(&host, &mut out), &mut out),
                 (Ok(endurance), None) => endure(&endurance, &mut out),
                 (Err(error), _) => Err(error),
             }
         }
-        Command::Flows { patience, state, host: None } => flows(state, patience, &mut out),
-        Command::Flows { patience, state, host: Some(host) } => {
+        Command::Flows { pace: Pace { patience, state, host: None } } => flows(state, patience, &mut out),
+        Command::Flows { pace: Pace { patience, state, host: Some(host) } } => {
             return to_parent(flow::endure(&host, state, patience, &mut out), &mut out);
         }
         Command::Run { files, arm, agent, keep, junit, quiet, require_all, patience, state } => {
@@ -222,14 +223,17 @@ fn endurance(
     [minutes, deeds]: [u64; 2],
     seed: Option<u64>,
     agent: Option<PathBuf>,
-    slowness: u32,
-    state: StateWish,
+    pace: &Pace,
 ) -> Result<Endurance> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name("mnp-nft-bridge"));
-    let agent = agent.map_or_else(beside, Ok).and_then(std::path::absolute).context("where is the agent?")?;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let seed = seed.unwrap_or_else(now);
-    Ok(Endurance { duration: Duration::from_secs(minutes * 60), deeds, seed, agent, state, slowness })
+    Ok(Endurance {
+        duration: Duration::from_secs(minutes * 60),
+        deeds,
+        seed: seed.unwrap_or_else(now),
+        agent: process::program(agent)?,
+        state: pace.state,
+        slowness: pace.patience,
+    })
 }
 
 fn endure(endurance: &Endurance, out: &mut (impl Write + Send)) -> Result<bool> {

@@ -378,7 +378,7 @@ impl Node {
         }
         self.keeper.look()?;
         let grown = self.keeper.size()?;
-        self.keeper.settle(self.course.patience)?;
+        self.keeper.start_anew(self.course.patience)?;
         let mut complaints = core::mem::take(&mut self.keeper.errors);
         let after = self.keeper.size()?;
         for (resident, files) in [grown, after] {
