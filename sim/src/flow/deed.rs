@@ -79,7 +79,7 @@ impl Choice {
         if self.below(200) == 0 {
             return Deed::Burst;
         }
-        let at = usize::try_from(self.below(20)).unwrap_or_default();
+        let at = usize::try_from(self.below(u64::try_from(Deed::URN.len()).unwrap_or(1))).unwrap_or_default();
         Deed::URN.get(at).copied().unwrap_or(Deed::Relabel)
     }
 }

@@ -80,8 +80,7 @@ impl Endurance {
 
 /// The scenario: the world of the flows, then guests that come and go while the harness' own agent is away, and its return.
 fn scenario() -> String {
-    let mut text = String::from(script::WORLD);
-    text += &objects("  ");
+    let mut text = script::world();
     text.push_str("steps:\n- {name: away, agent: stop, expect: {}}\n");
     for number in 0..GUESTS {
         let guest = guest(number, "    ");
@@ -90,20 +89,6 @@ fn scenario() -> String {
         let _infallible = writeln!(text, "- {{name: 'no guest {number}', delete: [{target}], expect: {{}}}}");
     }
     text.push_str("- {name: back, agent: start, expect: {}}\n");
-    text
-}
-
-/// The pods of the world, and its policies.
-fn objects(indent: &str) -> String {
-    let mut text = String::new();
-    for namespace in script::pods() {
-        let name = namespace.trim_start_matches("shop.");
-        let [ip4, ip6] = [0, 1].map(|at| script::addresses(namespace).get(at).map(ToString::to_string));
-        text += &script::pod(name, &ip4.unwrap_or_default(), &ip6.unwrap_or_default(), indent);
-    }
-    text += &script::policy("server", "server", [Some("client"), None], indent);
-    text += &script::policy("client", "client", [None, Some("server")], indent);
-    text += &script::policy("watcher", "first", [Some("moody"); 2], indent);
     text
 }
 
@@ -121,12 +106,6 @@ struct Node {
     manifests: PathBuf,
     choice: Choice,
     tally: BTreeMap<Deed, u64>,
-    guests: u64,
-    guest_is_here: bool,
-    relabelled: bool,
-    peers: bool,
-    policies: u64,
-    other_tables: u64,
 }
 
 impl Node {
@@ -168,12 +147,6 @@ impl Node {
             manifests,
             choice: Choice(wanted.seed),
             tally: BTreeMap::new(),
-            guests: 0,
-            guest_is_here: false,
-            relabelled: false,
-            peers: false,
-            policies: 0,
-            other_tables: 0,
         })
     }
 
@@ -263,57 +236,45 @@ impl Node {
                 self.nft(&format!("add chain bridge mnp-nft-bridge mine-{number}"))
             }
             Deed::OtherTable => {
-                self.other_tables += 1;
-                let (verb, number) = (["add", "delete"], self.other_tables);
-                let [add, delete] = verb.map(|verb| format!("{verb} table bridge other-{}", number / 2));
-                self.nft(if number.is_multiple_of(2) { &add } else { &delete }.as_str()).or_else(|error| {
-                    // The first one to be removed was never made.
-                    if number == 1 { Ok(()) } else { Err(error) }
-                })
+                let times = self.times(deed);
+                let verb = if times.is_multiple_of(2) { "add" } else { "delete" };
+                self.nft(&format!("{verb} table bridge other-{}", times / 2))
             }
-            Deed::Peers => {
-                self.peers = !self.peers;
-                if self.peers {
-                    write(&self.manifests, "peers", &remote_pods())
-                } else {
-                    self.remove("peers")
-                }
+            Deed::Peers if self.times(deed).is_multiple_of(2) => {
+                write(&self.manifests, "peers", &remote_pods())
             }
+            Deed::Peers => self.remove("peers"),
             Deed::Policy => self.policy(),
             Deed::Relabel => self.relabel(),
         }
     }
 
+    /// How often this has happened already.
+    fn times(&self, deed: Deed) -> u64 {
+        self.tally.get(&deed).copied().unwrap_or_default()
+    }
+
+    /// The guests come and go one after the other.
     fn guest(&mut self) -> Result<()> {
-        let at = usize::try_from(self.guests % GUESTS * 2).context("few guests")?
-            + usize::from(self.guest_is_here);
-        let stage = self.stages.get(at).context("every guest has two stages")?;
-        if self.guest_is_here {
-            self.course.arm.change(stage)?;
-            self.remove("guest")?;
-            self.guests += 1;
+        let times = self.times(Deed::Guest) % (2 * GUESTS);
+        let stage = self.stages.get(usize::try_from(times)?).context("every guest has two stages")?;
+        self.course.arm.change(stage)?;
+        if times.is_multiple_of(2) {
+            write(&self.manifests, "guest", &guest(times / 2, ""))
         } else {
-            self.course.arm.change(stage)?;
-            write(&self.manifests, "guest", &guest(self.guests % GUESTS, ""))?;
+            self.remove("guest")
         }
-        self.guest_is_here = !self.guest_is_here;
-        Ok(())
     }
 
-    fn relabel(&mut self) -> Result<()> {
-        self.relabelled = !self.relabelled;
-        if !self.relabelled {
-            return self.remove("moody");
-        }
-        // Another pod with the label that `watcher` admits, on another node.
-        let text = script::pod("moody", "10.10.0.99", "fd10::99", "").replace("node-1", "node-2");
-        write(&self.manifests, "moody", &text)
+    fn relabel(&self) -> Result<()> {
+        let mood = if self.times(Deed::Relabel).is_multiple_of(2) { "moody" } else { "calm" };
+        write(&self.manifests, "moody", &remote_pod("moody", "10.10.0.99", "fd10::99", mood))
     }
 
-    fn policy(&mut self) -> Result<()> {
-        self.policies += 1;
-        let name = format!("extra-{}", self.policies % 4);
-        match self.policies / 4 % 3 {
+    fn policy(&self) -> Result<()> {
+        let times = self.times(Deed::Policy);
+        let name = format!("extra-{}", times % 4);
+        match times / 4 % 3 {
             0 => write(&self.manifests, &name, &script::policy(&name, "first", [Some("server"); 2], "")),
             1 => write(&self.manifests, &name, &script::policy(&name, "server", [Some("guest-1"); 2], "")),
             _ => self.remove(&name),
@@ -370,7 +331,7 @@ impl Node {
 
     /// Everything goes that has come; what remains is compared with the beginning.
     fn leave(&mut self, before: (u64, usize), began_with: &BTreeMap<String, usize>) -> Result<Vec<String>> {
-        if self.guest_is_here {
+        if !self.times(Deed::Guest).is_multiple_of(2) {
             self.guest()?;
         }
         for name in ["moody", "peers", "extra-0", "extra-1", "extra-2", "extra-3"] {
@@ -421,17 +382,18 @@ fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
     fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))
 }
 
+/// A pod of another node; `watcher` admits those whose label `app` is `moody`.
+fn remote_pod(name: &str, ip4: &str, ip6: &str, app: &str) -> String {
+    let text = script::pod(name, ip4, ip6, "");
+    text.replace("node-1", "node-2").replace(&format!("app: {name}"), &format!("app: {app}"))
+}
+
 /// Pods of another node, all of which `watcher` admits.
 fn remote_pods() -> String {
     let pod = |number: u64| {
         let (high, low) = (1 + number / 250, 1 + number % 250);
-        let text = script::pod(
-            &format!("peer-{number}"),
-            &format!("10.10.{high}.{low}"),
-            &format!("fd10::{high}:{low}"),
-            "",
-        );
-        text.replace("node-1", "node-2").replace(&format!("app: peer-{number}"), "app: moody")
+        let (ip4, ip6) = (format!("10.10.{high}.{low}"), format!("fd10::{high}:{low}"));
+        remote_pod(&format!("peer-{number}"), &ip4, &ip6, "moody")
     };
     (0..PEERS).map(pod).collect()
 }

@@ -39,7 +39,7 @@ pub(super) fn deed(name: &str) -> Deed {
     }
 }
 
-pub(super) fn pods() -> impl Iterator<Item = &'static str> {
+fn pods() -> impl Iterator<Item = &'static str> {
     [CLIENT, SERVER].into_iter().chain(BYSTANDERS).chain(OTHERS)
 }
 
@@ -49,8 +49,8 @@ pub(super) fn addresses(namespace: &str) -> Vec<IpAddr> {
     vec![IpAddr::from([10, 10, 0, number]), IpAddr::from([0xfd10, 0, 0, 0, 0, 0, 0, u16::from(number)])]
 }
 
-/// The scenario, as YAML.
-pub(super) fn scenario() -> String {
+/// The beginning of a scenario in this world: its pods and policies.
+pub(super) fn world() -> String {
     let mut text = String::from(WORLD);
     for namespace in pods() {
         let name = namespace.trim_start_matches("shop.");
@@ -61,6 +61,12 @@ pub(super) fn scenario() -> String {
     text += &policy("server", "server", [Some("client"), None], "  ");
     text += &policy("client", "client", [None, Some("server")], "  ");
     text += &policy("watcher", "first", [Some("moody"); 2], "  ");
+    text
+}
+
+/// The scenario, as YAML.
+pub(super) fn scenario() -> String {
+    let mut text = world();
     text.push_str("steps:\n");
     for number in 0..CHANGES {
         text += &unrelated(number);
@@ -113,7 +119,7 @@ fn unrelated(number: u32) -> String {
     }
 }
 
-pub(super) const WORLD: &str = r#"description: flows
+const WORLD: &str = r#"description: flows
 objects:
   - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
   - apiVersion: k8s.cni.cncf.io/v1
