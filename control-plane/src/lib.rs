@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod api;
 mod certificates;
 mod history;
+mod installed;
 mod process;
 pub mod proxy;
 

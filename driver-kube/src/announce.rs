@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::events::{Next, Note, Pace, Told};
+use crate::watch::GROUP;
 
 /// What Events say that they come from.
 const COMPONENT: &str = "mnp-nft-bridge";
@@ -41,6 +42,22 @@ pub enum Outcome {
     Shared,
     /// It was written.
     Written,
+}
+
+impl Outcome {
+    /// Everything that may become of an Event.
+    pub const ALL: [Self; 5] = [Self::Failed, Self::Gone, Self::Overflowed, Self::Shared, Self::Written];
+
+    /// What it is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::Overflowed => "overflowed",
+            Self::Shared => "shared",
+            Self::Written => "written",
+        }
+    }
 }
 
 /// Writes Events about what comes in through `news`, at the pace of [`Pace`], until nobody sends any more.
@@ -167,6 +184,3 @@ fn about(object: &ObjectId) -> Option<(ApiResource, &str, &str)> {
     };
     Some((resource, &name.namespace, &name.name))
 }
-
-/// The API group of networks and their policies.
-const GROUP: &str = crate::watch::GROUP;

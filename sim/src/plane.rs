@@ -142,7 +142,10 @@ pub fn run(programs: &Path, directory: PathBuf, host: &str, out: &mut dyn Write)
     runtime.block_on(links::raise_loopback())?;
     let plane = ControlPlane::start(programs, &directory)?;
     let access = Access::new(directory);
-    install(&plane)?;
+    plane.install_crds()?;
+    plane.install_agents()?;
+    // Long enough for any batch.
+    plane.kubeconfig("agent", &plane.agents_token(&["--duration=12h"])?)?;
     let server = runtime.block_on(async {
         let administrator = Administrator::connect(&access.admin()).await?;
         serve_both_versions(&administrator).await?;
@@ -153,18 +156,6 @@ pub fn run(programs: &Path, directory: PathBuf, host: &str, out: &mut dyn Write)
     out.flush()?;
     relay::from_socket(&listener, (core::net::Ipv4Addr::LOCALHOST, server).into())?;
     Ok(true)
-}
-
-/// Installs what the project's manifests say: the custom resources, and the agents' account with its rights.
-fn install(plane: &ControlPlane) -> Result<()> {
-    let manifests = |name: &str| format!("{}/../deploy/manifests/{name}", env!("CARGO_MANIFEST_DIR"));
-    plane.kubectl(&["apply", "-k", &manifests("crds")], "")?;
-    plane.kubectl(&["apply", "-k", &manifests("base")], "")?;
-    plane.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "")?;
-    // Long enough for any batch.
-    let token =
-        plane.kubectl(&["create", "token", "mnp-nft-bridge", "-n", "kube-system", "--duration=12h"], "")?;
-    plane.kubeconfig("agent", token.trim()).map(drop)
 }
 
 /// Some clusters serve a newer version of the policies beside the one that the manifests install: here too, so that there

@@ -330,7 +330,7 @@ impl<'a> Stager<'a> {
 
     /// What an agent does first: it lists every kind of object.
     fn list_everything(&self, node: &str, draft: &mut Draft) {
-        for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
+        for kind in Kind::OF_THE_CLUSTER {
             let objects =
                 self.objects.values().filter(|object| object.id().kind() == kind).cloned().collect();
             let input = Input::Relist { kind, objects };

@@ -57,6 +57,19 @@ pub enum Kind {
 impl Kind {
     /// Every kind; the core writes nothing before each has been listed once.
     pub const ALL: [Self; 5] = [Self::Namespace, Self::Network, Self::Pod, Self::Policy, Self::Port];
+    /// Those that an API server keeps.
+    pub const OF_THE_CLUSTER: [Self; 4] = [Self::Namespace, Self::Network, Self::Pod, Self::Policy];
+
+    /// What one of the kind is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Network => "network",
+            Self::Pod => "pod",
+            Self::Policy => "policy",
+            Self::Port => "port",
+        }
+    }
 }
 
 /// Names one object of any kind.
@@ -89,12 +102,11 @@ impl ObjectId {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind().word();
         match self {
-            Self::Namespace(name) => write!(f, "namespace {name}"),
-            Self::Network(name) => write!(f, "network {name}"),
-            Self::Pod(name) => write!(f, "pod {name}"),
-            Self::Policy(name) => write!(f, "policy {name}"),
-            Self::Port(index) => write!(f, "port {index}"),
+            Self::Namespace(name) => write!(f, "{kind} {name}"),
+            Self::Network(name) | Self::Pod(name) | Self::Policy(name) => write!(f, "{kind} {name}"),
+            Self::Port(index) => write!(f, "{kind} {index}"),
         }
     }
 }

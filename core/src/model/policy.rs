@@ -32,14 +32,19 @@ impl Direction {
             Self::Ingress => Self::Egress,
         }
     }
+
+    /// What it is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+        }
+    }
 }
 
 impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Egress => "egress",
-            Self::Ingress => "ingress",
-        })
+        f.write_str(self.word())
     }
 }
 

@@ -4,10 +4,12 @@
 //!  verbs/run  ------> run: sources of events --inbox--> core <--> kernel        the agent of a node
 //!  verbs/probe,cleanup ----------------------------------------> kernel        this machine's
 //!  verbs/check,explain,matrix,render --> manifests --> core                    offline, from files
+//!  verbs/replay ------------------------> journal ----> core                    offline, from a journal
 //! ```
 //!
 //! One file of `verbs` per subcommand: each turns its arguments into an [`Answer`], and only this file prints. Exit status
-//! 0 means that the question was answered, 1 that `check` found problems, 2 that there is no answer.
+//! 0 means that the question was answered, 1 that `check` found problems or `replay` something else than was recorded, 2 that
+//! there is no answer.
 //!
 //! What is tested where: `tests/offline` asks the built program questions; `tests/running` runs it on a real kernel, also
 //! with exactly what the manifests give to its container; `tests/cluster` lets it follow a real API server (`cargo ci

@@ -10,7 +10,7 @@ use policy_core::model::{Kind, Object, ObjectId};
 use policy_core::ruleset::Ruleset;
 use policy_core::{Attendant, Config, Input, Kernel, Observation, Outcome, Time, Transaction};
 
-use crate::api::{Heard, KINDS};
+use crate::api::Heard;
 use crate::nft::{Handle, Nft};
 
 /// A deliberate mistake, to see that it is found.
@@ -63,7 +63,7 @@ impl Agent {
         };
         if bug == Some(Bug::Hasty) {
             let nothing = |kind| (Input::Relist { kind, objects: Vec::new() }, None);
-            agent.inbox.extend(KINDS.map(nothing));
+            agent.inbox.extend(Kind::OF_THE_CLUSTER.map(nothing));
         }
         agent
     }

@@ -52,9 +52,6 @@ pub(crate) struct Api {
     newest: usize,
 }
 
-/// The kinds that the server keeps.
-pub(crate) const KINDS: [Kind; 4] = [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy];
-
 impl Api {
     pub(crate) fn put(&mut self, object: Object, now: Time) {
         let id = object.id();
@@ -93,7 +90,7 @@ impl Api {
 
     /// A new agent has passed nothing on.
     pub(crate) fn opened(&mut self) {
-        self.watches = KINDS.map(|kind| (kind, Watch::default())).into();
+        self.watches = Kind::OF_THE_CLUSTER.map(|kind| (kind, Watch::default())).into();
     }
 
     pub(crate) fn compact(&mut self) {

@@ -15,7 +15,7 @@ use policy_core::ruleset::diff;
 use policy_core::{Compiler, Config, Input, Outcome, Time, compile};
 
 use crate::agent::{Agent, Bug};
-use crate::api::{Api, Heard, KINDS};
+use crate::api::{Api, Heard};
 use crate::coverage::Coverage;
 use crate::frames::{evaluated, frame};
 use crate::invariant::{Found, committed, difference, does, from_scratch, knows, refused, settled};
@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
     }
 
     fn catch_up(&mut self) {
-        for kind in KINDS {
+        for kind in Kind::OF_THE_CLUSTER {
             while self.agent.is_some() && !self.api.is_quiet(kind) {
                 self.deliver(kind, usize::MAX);
             }
@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
     fn compare_with_truth(&self, when: &str) -> Found {
         let mut fresh = Compiler::new(self.config());
         let truth = self.truth();
-        for kind in KINDS.into_iter().chain([Kind::Port]) {
+        for kind in Kind::ALL {
             let objects = truth.values().filter(|object| object.id().kind() == kind).cloned().collect();
             fresh.handle_input(Input::Relist { kind, objects }, Time::default());
         }

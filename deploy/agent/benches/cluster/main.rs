@@ -85,8 +85,7 @@ async fn measure(plane: &ControlPlane, many: usize) -> Result<()> {
     let administrator = Administrator::connect(&plane.admin()).await?;
     world::write_base(plane, &administrator).await?;
     world::write_pods(&administrator, 0..PODS).await?;
-    let create = ["create", "token", "mnp-nft-bridge", "-n", "kube-system", "--duration=24h"];
-    let kubeconfig = plane.kubeconfig("agent", plane.kubectl(&create, "")?.trim())?;
+    let kubeconfig = plane.kubeconfig("agent", &plane.agents_token(&["--duration=24h"])?)?;
     let mut missed = measure_events(plane, &administrator, &kubeconfig).await?;
     if many > PODS {
         world::write_pods(&administrator, PODS..many).await?;

@@ -118,10 +118,8 @@ fn named(name: &str, labels: &Value) -> Value {
 
 /// Writes everything but pods.
 pub async fn write_base(plane: &ControlPlane, administrator: &Administrator) -> Result<()> {
-    let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
-    plane.kubectl(&["apply", "-k", &format!("{manifests}/base")], "")?;
-    plane.kubectl(&["apply", "-k", &format!("{manifests}/crds")], "")?;
-    plane.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "")?;
+    plane.install_agents()?;
+    plane.install_crds()?;
     administrator.write(&named("infra", &json!({}))).await?;
     let config = json!({ "cniVersion": "0.3.1", "type": "bridge", "bridge": "br0" }).to_string();
     let network = json!({

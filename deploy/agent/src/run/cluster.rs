@@ -5,11 +5,10 @@ use core::hash::BuildHasher as _;
 use core::time::Duration;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use anyhow::{Context as _, Result};
 use driver_kube::Options;
-use driver_kube::announce::{Outcome, announce};
+use driver_kube::announce::announce;
 use driver_kube::events::Told;
 use driver_kube::watch::{Heard, watch};
 use kube::client::ClientBuilder;
@@ -20,7 +19,7 @@ use tower::limit::RateLimitLayer;
 use tracing::info;
 
 use super::metrics::Metrics;
-use super::{Content, Inbox};
+use super::{Content, Inbox, source};
 
 /// How many requests are made at most within what time: more than a start needs, which makes about twenty.
 const REQUESTS_MAX: u64 = 40;
@@ -53,14 +52,14 @@ impl Cluster {
         let config = runtime.block_on(config(self.kubeconfig.as_deref()))?;
         info!(server = %config.cluster_url, "watching the API server");
         let start_after = random_part(self.start_within);
-        let follow = move || {
-            let done = runtime.block_on(async {
+        source("cluster", inbox, move |inbox| {
+            runtime.block_on(async {
                 let connect = || connect(config.clone());
                 let cannot = "cannot prepare to talk to the API server";
                 let client = connect().context(cannot)?;
                 if let Some(news) = self.news {
                     let metrics = self.metrics.clone();
-                    let counted = move |outcome| metrics.event(outcome_name(outcome));
+                    let counted = move |outcome| metrics.event(outcome);
                     // The task ends with the runtime.
                     // Another client: watches do not wait for Events.
                     drop(tokio::spawn(announce(connect().context(cannot)?, self.node, news, counted)));
@@ -75,27 +74,8 @@ impl Cluster {
                 };
                 watch(client, connect, self.options, start_after, listener).await;
                 Ok(())
-            });
-            if let Err(error) = done {
-                inbox.send(Content::Failed(error));
-            }
-        };
-        thread::Builder::new()
-            .name("cluster".to_owned())
-            .spawn(follow)
-            .map(drop)
-            .context("cannot start a thread")
-    }
-}
-
-/// What an outcome is called in metrics.
-const fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Failed => "failed",
-        Outcome::Gone => "gone",
-        Outcome::Overflowed => "overflowed",
-        Outcome::Shared => "shared",
-        Outcome::Written => "written",
+            })
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use alloc::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use driver_kube::Options;
@@ -17,7 +16,7 @@ use policy_core::Input;
 use policy_core::model::{Kind, Object, ObjectId, Problem};
 use tracing::{error, info};
 
-use super::{Content, Inbox};
+use super::{Content, Inbox, source};
 use crate::manifests::{directories, files, is_foreign};
 
 /// What one file says.
@@ -49,16 +48,7 @@ impl Directory {
         let mistakes = self.read()?;
         ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
         self.list(&inbox);
-        let follow = move || {
-            if let Err(error) = self.follow(&inotify, &inbox) {
-                inbox.send(Content::Failed(error));
-            }
-        };
-        thread::Builder::new()
-            .name("manifests".to_owned())
-            .spawn(follow)
-            .map(drop)
-            .context("cannot start a thread")
+        source("manifests", inbox, move |inbox| self.follow(&inotify, inbox))
     }
 
     fn follow(&mut self, inotify: &Inotify, inbox: &Inbox) -> Result<()> {
@@ -140,7 +130,7 @@ impl Directory {
     /// Passes everything on, kind by kind.
     fn list(&mut self, inbox: &Inbox) {
         self.told = self.said();
-        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Port) {
+        for kind in Kind::OF_THE_CLUSTER {
             let of_kind = self.told.iter().filter(|(id, _)| id.kind() == kind);
             let objects = of_kind.map(|(_, (object, _))| object.clone()).collect();
             inbox.input(Input::Relist { kind, objects });

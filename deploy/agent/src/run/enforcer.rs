@@ -10,7 +10,7 @@ use tracing::{debug, error, info};
 use super::feedback::Feedback;
 use super::journal::Journal;
 use super::metrics::Snapshot;
-use super::{Content, Message};
+use super::{Content, Health, Message};
 
 /// How many messages are taken in at most before the kernel is served: a flood of events must not keep it waiting.
 const BATCH: usize = 4_096;
@@ -23,10 +23,8 @@ pub(crate) struct Enforcer<K> {
     started: Instant,
     /// When the oldest event was heard of that the kernel has not been served with.
     oldest: Option<Instant>,
-    synced: bool,
-    /// Whether the kernel has refused the last transaction.
-    refused: bool,
-    /// Whether it had no time for the last transaction, or somebody else was faster: that is nothing unless it goes on.
+    health: Health,
+    /// Whether the kernel had no time for the last transaction, or somebody else was faster: that is nothing unless it goes on.
     overtaken: bool,
     feedback: Feedback,
 }
@@ -46,8 +44,7 @@ impl<K: Kernel> Enforcer<K> {
             inbox,
             started: Instant::now(),
             oldest: None,
-            synced: false,
-            refused: false,
+            health: Health::default(),
             overtaken: false,
             feedback,
         }
@@ -64,13 +61,12 @@ impl<K: Kernel> Enforcer<K> {
             let more: Vec<Message> = self.inbox.try_iter().take(BATCH).collect();
             self.oldest = Some(first.at);
             for message in [first].into_iter().chain(more) {
+                // Whoever asked something may have given up.
                 match message.content {
                     Content::Failed(error) => return Err(error),
+                    Content::Health(answer) => drop(answer.try_send(self.health)),
                     Content::Input(input) => self.take(input),
-                    Content::Look(answer) => {
-                        // Whoever asked may have given up.
-                        drop(answer.try_send(self.snapshot()));
-                    }
+                    Content::Look(answer) => drop(answer.try_send(self.snapshot())),
                     Content::Problems(object, problems) => self.feedback.problems(object, problems),
                     Content::Stop => return Ok(()),
                     Content::Whose(question) => question.answer(self.compiler()),
@@ -96,8 +92,7 @@ impl<K: Kernel> Enforcer<K> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::of(self.compiler());
-        (snapshot.synced, snapshot.refused) = (self.synced, self.refused);
+        let mut snapshot = Snapshot::of(self.compiler(), self.health);
         self.feedback.complete(&mut snapshot);
         snapshot
     }
@@ -131,7 +126,7 @@ impl<K: Kernel> Enforcer<K> {
         }
         error!(generation, reason = %shown, "the kernel has refused a change; it is tried again");
         self.feedback.refused();
-        self.refused = true;
+        self.health.refused = true;
     }
 
     /// Serves the core until it wants nothing more.
@@ -146,7 +141,7 @@ impl<K: Kernel> Enforcer<K> {
                     let waited_us = waited.map_or(0, |waited| waited.as_micros());
                     info!(generation, ops, waited_us, "the kernel has committed a change");
                     self.feedback.committed(ops, waited);
-                    (self.refused, self.overtaken) = (false, false);
+                    (self.health.refused, self.overtaken) = (false, false);
                 }
                 Outcome::Refused(transaction, reason) => self.refused(transaction.generation, reason),
                 Outcome::Reported(report) => self.feedback.problems(report.object, report.problems),
@@ -156,8 +151,8 @@ impl<K: Kernel> Enforcer<K> {
                 other => error!(?other, "something unknown has happened"),
             }
         }
-        if !self.synced && self.compiler().is_settled() {
-            self.synced = true;
+        if !self.health.synced && self.compiler().is_settled() {
+            self.health.synced = true;
             let world = self.compiler().world();
             info!(
                 pods = world.pods().count(),

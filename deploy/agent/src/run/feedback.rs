@@ -1,15 +1,16 @@
 //! What people and programs are told of what happens: the log, the metrics, and Events.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use core::time::Duration;
 
+use driver_kube::announce::Outcome;
 use driver_kube::events::Told;
 use policy_core::model::{ObjectId, Problem};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{info, warn};
 
-use super::metrics::{Metrics, Snapshot, name};
+use super::metrics::{Metrics, Snapshot};
 
 /// Where news go.
 #[derive(Debug)]
@@ -17,14 +18,14 @@ pub(crate) struct Feedback {
     metrics: Metrics,
     /// To whoever writes Events; none without an API server.
     events: Option<Sender<Told>>,
-    /// How many problems each object has that has some.
-    troubled: BTreeMap<ObjectId, usize>,
+    /// The objects that have problems.
+    troubled: BTreeSet<ObjectId>,
 }
 
 impl Feedback {
     /// Nothing has happened yet.
     pub(crate) const fn new(metrics: Metrics, events: Option<Sender<Told>>) -> Self {
-        Self { metrics, events, troubled: BTreeMap::new() }
+        Self { metrics, events, troubled: BTreeSet::new() }
     }
 
     /// The kernel has committed a change; `waited` is the time since its oldest event.
@@ -48,7 +49,7 @@ impl Feedback {
             info!(%object, "earlier problems are solved");
             self.troubled.remove(&object);
         } else {
-            self.troubled.insert(object.clone(), problems.len());
+            self.troubled.insert(object.clone());
         }
         for problem in &problems {
             warn!(%object, path = %problem.path, reason = %problem.reason, "this cannot be enforced");
@@ -57,15 +58,15 @@ impl Feedback {
         // Whoever writes Events may be slow: enforcement does not wait for them.
         match events.try_send(Told { object, problems }) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.metrics.event("overflowed"),
+            Err(TrySendError::Full(_)) => self.metrics.event(Outcome::Overflowed),
             Err(TrySendError::Closed(_)) => self.events = None,
         }
     }
 
     /// Adds to a snapshot what is known here.
     pub(crate) fn complete(&self, snapshot: &mut Snapshot) {
-        for object in self.troubled.keys() {
-            *snapshot.troubled.entry(name(object.kind())).or_default() += 1;
+        for object in &self.troubled {
+            *snapshot.troubled.entry(object.kind().word()).or_default() += 1;
         }
     }
 

@@ -9,14 +9,14 @@ use std::thread;
 
 use core::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use driver_nft::{FrameLog, LoggedFrame, NftError, Told};
 use policy_core::frame::Summary;
 use policy_core::{Compiler, LogSettings, Sighted, Sighting};
 use tracing::{info, warn};
 
 use super::metrics::Metrics;
-use super::{Content, Inbox};
+use super::{Content, Inbox, spawn};
 
 /// How much of a frame is heard, from its network header on, in bytes; what a rule tells is no more.
 const BYTES_MAX: u32 = 128;
@@ -91,7 +91,7 @@ pub(crate) fn watch(settings: LogSettings, inbox: Inbox, metrics: Metrics) -> Re
             }
         }
     };
-    thread::Builder::new().name("frame-log".to_owned()).spawn(work).map(drop).context("cannot start a thread")
+    spawn("frame-log", work)
 }
 
 /// Begins to listen; says why that is not possible where `aloud`.

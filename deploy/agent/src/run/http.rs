@@ -7,9 +7,8 @@ use core::convert::Infallible;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::net::TcpListener;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use anyhow::{Context as _, Result};
 use driver_nft::NftKernel;
@@ -24,7 +23,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::metrics::{Metrics, Snapshot};
-use super::{Content, Inbox};
+use super::{Content, Health, Inbox, spawn};
 
 /// How long the enforcer may take to answer before it counts as dead. It is busy for this long only while the kernel is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,7 +65,7 @@ pub(crate) fn serve(address: SocketAddr, inbox: Inbox, metrics: Metrics) -> Resu
             }
         });
     };
-    thread::Builder::new().name("http".to_owned()).spawn(work).map(drop).context("cannot start a thread")
+    spawn("http", work)
 }
 
 /// Listens; where the kernel has no IPv6, every address means every IPv4 address.
@@ -106,20 +105,21 @@ impl Server {
         if !matches!(path, "/healthz" | "/metrics" | "/readyz") {
             return plain(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz");
         }
-        let Some(snapshot) = self.snapshot() else {
-            return plain(StatusCode::SERVICE_UNAVAILABLE, "the enforcer does not answer");
-        };
-        match path {
-            "/healthz" => plain(StatusCode::OK, "alive"),
-            "/readyz" if !snapshot.synced => plain(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not everything has been heard of and is enforced for the first time",
-            ),
-            "/readyz" if snapshot.refused => {
-                plain(StatusCode::SERVICE_UNAVAILABLE, "the kernel has refused the last change")
+        let unavailable = |text| plain(StatusCode::SERVICE_UNAVAILABLE, text);
+        let silent = "the enforcer does not answer";
+        if path == "/metrics" {
+            return self
+                .ask(Content::Look)
+                .map_or_else(|| unavailable(silent), |snapshot| self.metrics(snapshot));
+        }
+        match (path, self.ask(Content::Health)) {
+            (_, None) => unavailable(silent),
+            ("/healthz", Some(_)) => plain(StatusCode::OK, "alive"),
+            (_, Some(Health { synced: false, .. })) => {
+                unavailable("not everything has been heard of and is enforced for the first time")
             }
-            "/readyz" => plain(StatusCode::OK, "enforcing"),
-            _ => self.metrics(snapshot),
+            (_, Some(Health { refused: true, .. })) => unavailable("the kernel has refused the last change"),
+            (_, Some(_)) => plain(StatusCode::OK, "enforcing"),
         }
     }
 
@@ -135,10 +135,10 @@ impl Server {
         }
     }
 
-    /// What there is, as the enforcer says.
-    fn snapshot(&self) -> Option<Snapshot> {
+    /// What the enforcer answers to `question`.
+    fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Content) -> Option<T> {
         let (sender, answer) = sync_channel(1);
-        self.inbox.send(Content::Look(sender));
+        self.inbox.send(question(sender));
         answer.recv_timeout(PATIENCE).ok()
     }
 }

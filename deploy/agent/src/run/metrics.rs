@@ -7,10 +7,10 @@ use alloc::collections::BTreeMap;
 use core::fmt;
 use core::time::Duration;
 use std::fs;
-use std::sync::{Mutex, PoisonError};
 
+use driver_kube::announce::Outcome;
 use driver_nft::Counted;
-use policy_core::model::{Direction, Kind, NetworkConfig};
+use policy_core::model::{Kind, NetworkConfig};
 use policy_core::ruleset::ChainName;
 use policy_core::{Compiler, Judged, Sighted};
 use prometheus_client::collector::Collector;
@@ -22,6 +22,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use super::Health;
 
 /// The beginning of every name that is the project's own.
 const PREFIX: &str = "mnp_nft_bridge";
@@ -79,23 +81,23 @@ pub(crate) struct Snapshot {
     pub(crate) troubled: BTreeMap<&'static str, usize>,
     /// Whose frames each chain judges.
     judged: BTreeMap<ChainName, Judged>,
-    /// Whether everything has been heard of once, and the kernel has taken it.
-    pub(crate) synced: bool,
-    /// Whether the last transaction was refused.
-    pub(crate) refused: bool,
+    health: Health,
 }
 
 impl Snapshot {
     /// What there is now.
-    pub(crate) fn of(compiler: &Compiler) -> Self {
+    pub(crate) fn of(compiler: &Compiler, health: Health) -> Self {
         let (world, applied) = (compiler.world(), compiler.applied());
-        let objects = [
-            (name(Kind::Namespace), world.namespaces().count()),
-            (name(Kind::Network), world.networks().count()),
-            (name(Kind::Pod), world.pods().count()),
-            (name(Kind::Policy), world.policies().count()),
-            (name(Kind::Port), world.ports().count()),
-        ];
+        let objects = Kind::ALL.map(|kind| {
+            let count = match kind {
+                Kind::Namespace => world.namespaces().count(),
+                Kind::Network => world.networks().count(),
+                Kind::Pod => world.pods().count(),
+                Kind::Policy => world.policies().count(),
+                Kind::Port => world.ports().count(),
+            };
+            (kind.word(), count)
+        });
         let is_unmanaged = |network| matches!(world.network(network), Some(NetworkConfig::Other { .. }));
         let unmanaged = world.policies().filter(|policy| policy.networks.iter().any(is_unmanaged));
         Self {
@@ -108,20 +110,8 @@ impl Snapshot {
             unmanaged_policies: unmanaged.count(),
             troubled: BTreeMap::new(),
             judged: compiler.judged().map(|(chain, judged)| (chain.clone(), judged)).collect(),
-            synced: false,
-            refused: false,
+            health,
         }
-    }
-}
-
-/// What a kind of object is called in labels.
-pub(crate) const fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Namespace => "namespace",
-        Kind::Network => "network",
-        Kind::Pod => "pod",
-        Kind::Policy => "policy",
-        Kind::Port => "port",
     }
 }
 
@@ -143,12 +133,12 @@ impl Default for Metrics {
     fn default() -> Self {
         let interruptions: Family<KindLabel, Counter> = Family::default();
         // A series that begins with its first count hides that from whoever asks for increases.
-        for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
-            drop(interruptions.get_or_create(&KindLabel { kind: name(kind) }));
+        for kind in Kind::OF_THE_CLUSTER {
+            drop(interruptions.get_or_create(&KindLabel { kind: kind.word() }));
         }
         let events: Family<OutcomeLabel, Counter> = Family::default();
-        for outcome in ["failed", "gone", "overflowed", "shared", "written"] {
-            drop(events.get_or_create(&OutcomeLabel { outcome }));
+        for outcome in Outcome::ALL {
+            drop(events.get_or_create(&OutcomeLabel { outcome: outcome.word() }));
         }
         Self {
             commits: Counter::default(),
@@ -187,7 +177,7 @@ impl Metrics {
 
     /// A watch was interrupted, or begins anew.
     pub(crate) fn interrupted(&self, kind: Kind) {
-        self.interruptions.get_or_create(&KindLabel { kind: name(kind) }).inc();
+        self.interruptions.get_or_create(&KindLabel { kind: kind.word() }).inc();
     }
 
     /// A frame was logged; `None` when nobody knows any more whose it was.
@@ -196,7 +186,7 @@ impl Metrics {
             || LoggedLabel { action: "unknown", direction: "unknown", namespace: String::new() },
             |Sighted { action, judged, .. }| LoggedLabel {
                 action: action.word(),
-                direction: way(judged.direction),
+                direction: judged.direction.word(),
                 namespace: judged.pod.namespace.to_string(),
             },
         );
@@ -209,8 +199,8 @@ impl Metrics {
     }
 
     /// What became of an Event.
-    pub(crate) fn event(&self, outcome: &'static str) {
-        self.events.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub(crate) fn event(&self, outcome: Outcome) {
+        self.events.get_or_create(&OutcomeLabel { outcome: outcome.word() }).inc();
     }
 
     /// All of it in the `OpenMetrics` text format, with what there is and what the kernel has counted.
@@ -250,21 +240,23 @@ impl Metrics {
             "Watches of the API server that were interrupted or began anew, by kind of object",
             self.interruptions.clone(),
         );
-        registry.register_collector(Box::new(Moment(Mutex::new(Some((snapshot, counted))))));
+        registry.register_collector(Box::new(Moment { snapshot, counted }));
         let mut text = String::new();
         text::encode(&mut text, &registry)?;
         Ok(text)
     }
 }
 
-/// What there is at the moment of a scrape; it is told once.
+/// What there is at the moment of a scrape.
 #[derive(Debug)]
-struct Moment(Mutex<Option<(Snapshot, BTreeMap<ChainName, Counted>)>>);
+struct Moment {
+    snapshot: Snapshot,
+    counted: BTreeMap<ChainName, Counted>,
+}
 
 impl Collector for Moment {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((snapshot, counted)) = taken else { return Ok(()) };
+        let Self { snapshot, counted } = self;
         let gauges = [
             (
                 "local_attachments",
@@ -280,8 +272,8 @@ impl Collector for Moment {
                 "Policies that name a network which is no bridge's, so that nothing is enforced there",
                 snapshot.unmanaged_policies,
             ),
-            ("synced", "1 when everything has been heard of and is enforced", snapshot.synced.into()),
-            ("refused", "1 when the last transaction was refused", snapshot.refused.into()),
+            ("synced", "1 when everything has been heard of and is enforced", snapshot.health.synced.into()),
+            ("refused", "1 when the last transaction was refused", snapshot.health.refused.into()),
         ];
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
@@ -289,7 +281,7 @@ impl Collector for Moment {
         by_kind(&mut encoder, "objects", "Objects that are known", &snapshot.objects)?;
         let troubled = "Objects of which something cannot be enforced";
         by_kind(&mut encoder, "troubled_objects", troubled, &snapshot.troubled)?;
-        drops(&mut encoder, &snapshot.judged, &counted)?;
+        drops(&mut encoder, &snapshot.judged, counted)?;
         gauge(&mut encoder, "resident_memory_bytes", "Memory of the agent", resident_bytes())
     }
 }
@@ -349,16 +341,9 @@ fn drops(
     Ok(())
 }
 
-const fn way(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-    }
-}
-
 fn label(judged: &Judged) -> AttachmentLabel {
     AttachmentLabel {
-        direction: way(judged.direction),
+        direction: judged.direction.word(),
         namespace: judged.pod.namespace.to_string(),
         pod: judged.pod.name.to_string(),
         network: judged.network.to_string(),

@@ -24,8 +24,10 @@ pub(crate) mod metrics;
 pub(crate) mod node_events;
 
 use std::sync::mpsc::{Sender, SyncSender};
+use std::thread;
 use std::time::Instant;
 
+use anyhow::{Context as _, Result};
 use policy_core::Input;
 use policy_core::model::{ObjectId, Problem};
 
@@ -45,6 +47,8 @@ pub(crate) enum Content {
     Failed(anyhow::Error),
     /// For the core.
     Input(Input),
+    /// Somebody wants to know how it goes.
+    Health(SyncSender<Health>),
     /// Somebody wants to know what there is.
     Look(SyncSender<metrics::Snapshot>),
     /// All that cannot be used of an object, found before the core saw it; none means that earlier problems are solved.
@@ -53,6 +57,15 @@ pub(crate) enum Content {
     Stop,
     /// Somebody wants to know whose frames these are.
     Whose(frame_log::Question),
+}
+
+/// How it goes.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Health {
+    /// Whether everything has been heard of once, and the kernel has taken it.
+    pub(crate) synced: bool,
+    /// Whether the kernel has refused the last transaction.
+    pub(crate) refused: bool,
 }
 
 /// The way to the enforcer. Sending fails only when the enforcer has ended, and then the whole agent ends.
@@ -74,4 +87,22 @@ impl Inbox {
     pub(crate) fn input(&self, input: Input) -> bool {
         self.send(Content::Input(input))
     }
+}
+
+/// Does `work` in a thread of this name.
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).context("cannot start a thread")
+}
+
+/// Watches a source of events in a thread of this name; when the source fails, the agent ends.
+pub(crate) fn source(
+    name: &str,
+    inbox: Inbox,
+    watch: impl FnOnce(&Inbox) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    spawn(name, move || {
+        if let Err(error) = watch(&inbox) {
+            inbox.send(Content::Failed(error));
+        }
+    })
 }

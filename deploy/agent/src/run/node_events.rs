@@ -1,32 +1,21 @@
 //! What the node's kernel says by itself: bridge ports that come and go, and other programs that change our table.
 
-use std::thread;
-
 use anyhow::{Context as _, Error, Result};
 use driver_nft::{Links, Monitor, Notice};
 use policy_core::Input;
 use policy_core::model::{Kind, Object};
 
-use super::{Content, Inbox};
+use super::{Inbox, source};
 
 /// Watches the bridge ports in a thread of its own.
 pub(crate) fn watch_ports(inbox: Inbox) -> Result<()> {
     let links = Links::open().context("cannot watch the node's links")?;
-    spawn("ports", inbox, move |inbox| ports(links, inbox))
+    source("ports", inbox, move |inbox| ports(links, inbox))
 }
 
 /// Listens for foreign changes of the table in a thread of its own.
 pub(crate) fn watch_table(monitor: Monitor, inbox: Inbox) -> Result<()> {
-    spawn("table", inbox, move |inbox| foreign_changes(monitor, inbox))
-}
-
-fn spawn(name: &str, inbox: Inbox, watch: impl FnOnce(&Inbox) -> Result<()> + Send + 'static) -> Result<()> {
-    let watch = move || {
-        if let Err(error) = watch(&inbox) {
-            inbox.send(Content::Failed(error));
-        }
-    };
-    thread::Builder::new().name(name.to_owned()).spawn(watch).map(drop).context("cannot start a thread")
+    source("table", inbox, move |inbox| foreign_changes(monitor, inbox))
 }
 
 fn ports(mut links: Links, inbox: &Inbox) -> Result<()> {

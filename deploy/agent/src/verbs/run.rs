@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
-use std::{panic, process, thread};
+use std::{panic, process};
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::run::feedback::Feedback;
 use crate::run::journal::Journal;
 use crate::run::log::{self, LogForm};
 use crate::run::metrics::Metrics;
-use crate::run::{Content, Inbox, frame_log, http, node_events};
+use crate::run::{Content, Inbox, frame_log, http, node_events, spawn};
 
 /// How many objects' problems wait for being told as Events.
 const NEWS_MAX: usize = 1_024;
@@ -113,27 +113,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Answer> {
     if let Some(address) = arguments.metrics_address {
         http::serve(address, to_enforcer.clone(), metrics.clone())?;
     }
-    let log_metrics = metrics.clone();
-    let mut feedback = Feedback::new(metrics.clone(), None);
-    if let Some(directory) = &arguments.manifests {
+    let events = if let Some(directory) = &arguments.manifests {
         Directory::new(directory.clone(), options).watch(to_enforcer.clone())?;
+        None
     } else {
         let start_within = Duration::from_secs(arguments.start_within);
         let kubeconfig = arguments.kubeconfig.clone();
-        let (events, news) = tokio::sync::mpsc::channel(NEWS_MAX);
         // A dry run changes nothing in the cluster either.
-        let news = (!arguments.dry_run).then_some(news);
-        feedback = Feedback::new(metrics.clone(), news.is_some().then_some(events));
-        let node = arguments.node.as_str().into();
+        let (events, news) = (!arguments.dry_run).then(|| tokio::sync::mpsc::channel(NEWS_MAX)).unzip();
+        let (node, metrics) = (arguments.node.as_str().into(), metrics.clone());
         Cluster { kubeconfig, start_within, options, node, news, metrics }.watch(to_enforcer.clone())?;
-    }
+        events
+    };
+    let feedback = Feedback::new(metrics.clone(), events);
     let bridge_names = BridgeNames::of(capabilities.of(Capability::Ibrname).is_present());
     let mut config =
         Config { state: state.engine, bridge_names, ..arguments.settings.config(&arguments.node) };
     config.log = config.log.filter(|_| capabilities.of(Capability::FrameLog).is_present());
     match config.log {
         // A dry run loads no rule that could tell of a frame, and must not take the group from an agent that does.
-        Some(log) if !arguments.dry_run => frame_log::watch(log, to_enforcer.clone(), log_metrics)?,
+        Some(log) if !arguments.dry_run => frame_log::watch(log, to_enforcer.clone(), metrics)?,
         Some(_) => {}
         None => warn!("this kernel cannot tell of frames: nothing is logged of them"),
     }
@@ -178,7 +177,7 @@ fn stop_on(signals: SigSet, inbox: Inbox) -> Result<()> {
         };
         inbox.send(content);
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).context("cannot start a thread")
+    spawn("signals", wait)
 }
 
 #[cfg(test)]

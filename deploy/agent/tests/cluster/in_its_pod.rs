@@ -17,9 +17,10 @@ fn pod_follows_the_api_server_with_what_kubernetes_gives_it() {
         server.install_crds();
         server.apply(CLUSTER);
         let account = directory("cluster-pod-account");
-        let token = server.kubectl(&["create", "token", "mnp-nft-bridge", "-n", "kube-system"]);
+        let token = server.token(&[]);
         let authority = fs::read_to_string(server.plane.authority()).expect("a certificate");
-        for (file, text) in [("token", token.trim()), ("ca.crt", &authority), ("namespace", "kube-system")] {
+        for (file, text) in [("token", token.as_str()), ("ca.crt", &authority), ("namespace", "kube-system")]
+        {
             fs::write(account.join(file), text).expect("a file can be written");
         }
         let address = server.plane.address();

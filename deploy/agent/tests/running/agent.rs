@@ -133,3 +133,9 @@ impl Drop for Agent {
         drop(self.child.wait());
     }
 }
+
+/// Sets the loopback interface up in the calling thread's network namespace.
+pub(crate) fn raise_loopback() {
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    assert!(up.is_ok_and(|up| up.success()), "cannot set lo up: install the package iproute2");
+}

@@ -8,19 +8,15 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::agent::{Agent, directory, in_new_namespace};
-use crate::http::{ADDRESS, ask, metric, raise_loopback};
+use crate::agent::{Agent, directory, in_new_namespace, raise_loopback};
+use crate::http::{ADDRESS, ask, metric};
+use crate::manifests::write;
 use crate::objects::{CLUSTER, COMMITTED, SETTLED, policy};
+use crate::wires::ip;
 
 fn start(files: &Path) -> Agent {
     let files = files.to_str().expect("a path in UTF-8");
     Agent::start(&["--node", "edge-1", "--manifests", files, "--metrics-address", ADDRESS])
-}
-
-fn write(files: &Path, name: &str, text: &str) {
-    let new = files.join(format!(".{name}.new"));
-    fs::write(&new, text).expect("the directory can be written");
-    fs::rename(&new, files.join(name)).expect("files can be renamed");
 }
 
 #[test]
@@ -69,10 +65,6 @@ fn dropped_packets_are_counted_by_attachment() {
         write(&files, "cluster.yaml", CLUSTER);
         write(&files, "policy.yaml", &policy(80));
         // The pod's port is not known, so its MAC leads to it: the bridge's own frames for that MAC are judged.
-        let ip = |command: &str| {
-            let done = Command::new("ip").args(command.split(' ')).status();
-            assert!(done.is_ok_and(|status| status.success()), "ip {command}");
-        };
         ip("link add br1 type bridge");
         ip("link add near type veth peer name far");
         ip("link set near master br1 up");
@@ -125,7 +117,7 @@ fn agent_that_has_not_heard_of_everything_is_alive_and_not_ready() {
 fn agent_whose_changes_the_kernel_refuses_is_not_ready() {
     in_new_namespace(|| {
         raise_loopback();
-        let files = directory("refused");
+        let files = directory("refused-by-the-kernel");
         write(&files, "cluster.yaml", CLUSTER);
         // A table with an owner is nobody else's to change, and is gone with its owner.
         let mut owner = Command::new("nft")

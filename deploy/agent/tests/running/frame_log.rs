@@ -5,8 +5,8 @@ use std::time::Instant;
 use policy_core::ruleset::Expr;
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, directory, held, in_new_namespace};
-use crate::http::{ADDRESS, ask, metric, raise_loopback};
+use crate::agent::{Agent, directory, held, in_new_namespace, raise_loopback};
+use crate::http::{ADDRESS, ask, metric};
 use crate::manifests::write;
 use crate::objects::{CLUSTER, COMMITTED, SETTLED, policy};
 use crate::wires::{self, MAC_OF_WEB, ping_is_answered, pings};

@@ -2,16 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
 
 /// Where the agents of these tests are asked; each is in a network namespace of its own.
 pub(crate) const ADDRESS: &str = "127.0.0.1:9642";
-
-/// Sets the loopback interface up in the calling thread's network namespace.
-pub(crate) fn raise_loopback() {
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-    assert!(up.is_ok_and(|up| up.success()), "cannot set lo up: install the package iproute2");
-}
 
 /// The status and the body of the answer to a request for `path`.
 pub(crate) fn ask(path: &str) -> (u16, String) {

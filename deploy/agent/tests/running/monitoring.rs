@@ -5,8 +5,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::agent::{Agent, directory, in_new_namespace};
-use crate::http::{ADDRESS, ask, raise_loopback};
+use crate::agent::{Agent, directory, in_new_namespace, raise_loopback};
+use crate::http::{ADDRESS, ask};
 use crate::objects::{CLUSTER, SETTLED};
 
 const PREFIX: &str = "mnp_nft_bridge_";

@@ -168,7 +168,7 @@ impl ClusterArm {
                 anyhow::Ok((shadow, kernel, monitor))
             })??;
             let mut played = Played::default();
-            for kind in [Kind::Namespace, Kind::Network, Kind::Pod, Kind::Policy] {
+            for kind in Kind::OF_THE_CLUSTER {
                 let objects = self.world.objects().filter(|object| object.id().kind() == kind);
                 let objects: Vec<Object> = objects.cloned().collect();
                 played.tell(&mut shadow.agent, Input::Relist { kind, objects })?;
