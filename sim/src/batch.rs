@@ -131,11 +131,13 @@ impl Batch {
             prepare_packets()?;
             missing_here = missing(&ready)?;
         }
+        let (mut plane, mut equipment) = (None, None);
         if self.arms == Arms::Cluster {
             missing_here.insert(Capability::Unvalidated);
+            let agent = process::program(agent)?;
+            let started = plane.insert(Plane::start()?);
+            equipment = Some(Equipment { access: started.access().clone(), agent });
         }
-        let plane = if self.arms == Arms::Cluster { Some(Plane::start()?) } else { None };
-        let equipment = plane.as_ref().map(|plane| equipment(plane, agent)).transpose()?;
         let mut cases = Vec::new();
         for (at, scenario) in ready.iter().enumerate() {
             if matches!(self.arms, Arms::Both | Arms::Model) {
@@ -209,11 +211,6 @@ impl Batch {
         }
         Ok(Case { file, arm, took, end })
     }
-}
-
-/// What the cluster arm needs: `agent` is its program, by default the one beside this program.
-fn equipment(plane: &Plane, agent: Option<PathBuf>) -> Result<Equipment> {
-    Ok(Equipment { access: plane.access().clone(), agent: process::program(agent)? })
 }
 
 /// Plays a scenario without packets.

@@ -114,7 +114,7 @@ fn share_a_bridge(one: &Station, other: &Station) -> bool {
 }
 
 /// A pod's name without its namespace.
-fn short_name(owner: &str) -> &str {
+pub(crate) fn short_name(owner: &str) -> &str {
     owner.rsplit_once('/').map_or(owner, |(_, name)| name)
 }
 

@@ -132,16 +132,17 @@ pub(crate) const OLD_STATUS: &str = "k8s.v1.cni.cncf.io/networks-status";
 
 /// The pod as it will be once its status is written, if the manifest says what that will be.
 fn wired(manifest: &Value, options: &Options) -> Result<Option<Pod>, ClusterError> {
+    let place = "/metadata/annotations";
+    let Some(status) = manifest.pointer(place).and_then(|annotations| annotations.get(WIRED)).cloned() else {
+        return Ok(None);
+    };
     let mut manifest = manifest.clone();
-    let annotations = manifest.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
-    let status = annotations.and_then(|annotations| {
-        let status = annotations.remove(WIRED)?;
-        Some(annotations.insert(STATUS.to_owned(), status))
-    });
-    match (status, Manifest::from_value(manifest)?.object(options).object) {
-        (Some(_), Object::Pod(pod)) => Ok(Some(pod)),
-        _ => Ok(None),
+    if let Some(annotations) = manifest.pointer_mut(place).and_then(Value::as_object_mut) {
+        annotations.remove(WIRED);
+        annotations.insert(STATUS.to_owned(), status);
     }
+    let object = Manifest::from_value(manifest)?.object(options).object;
+    Ok(if let Object::Pod(pod) = object { Some(pod) } else { None })
 }
 
 #[cfg(test)]

@@ -5,12 +5,11 @@ use core::net::{Ipv6Addr, SocketAddrV6};
 use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result};
-use policy_core::ruleset::fingerprint;
 use rtnetlink::LinkUnspec;
 
 use crate::links::{Plug, bridge, existing, furnish, plug, set_learning, set_up};
 use crate::netns::Namespace;
-use crate::plan::Station;
+use crate::plan::{Station, device_name};
 
 /// All nodes of a link: RFC 4291 section 2.7.1.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -32,9 +31,7 @@ pub async fn attach(
         let port = existing(node.links(), &port).await?;
         let learns = station.wire.guest.is_some_and(|guest| guest.is_learned);
         set_learning(node, port, learns).await?;
-        let digits = fingerprint(&station.id.to_string());
-        let name = |prefix| format!("{prefix}{}", digits.get(..10).unwrap_or_default());
-        let (inner, tap) = (name("k6t-"), name("tap-"));
+        let (inner, tap) = (device_name("k6t-", &station.id), device_name("tap-", &station.id));
         let inner_index = bridge(pod.links(), &inner).await?;
         let wire = existing(pod.links(), &station.id.interface).await?;
         let plugged = LinkUnspec::new_with_index(wire).controller(inner_index).build();

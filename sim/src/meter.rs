@@ -4,14 +4,13 @@
 //! them. It is there while a round of probes is, and gone when anybody compares tables.
 
 use alloc::collections::BTreeMap;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use policy_core::model::Direction;
 use serde_json::Value;
 
 use crate::netns::Namespace;
-use crate::programs;
+use crate::programs::nft;
 
 /// The name of the table.
 const METER: &str = "sim-meter";
@@ -82,15 +81,6 @@ impl Counted {
         }
         Ok(counted)
     }
-}
-
-fn nft(node: &Namespace, arguments: &[&str]) -> Result<Vec<u8>> {
-    let path = programs::find(programs::NFT).context("nft is not installed any more")?;
-    let output = node.run(|| Command::new(path).args(arguments).stdin(Stdio::null()).output())?;
-    let output = output.context("cannot start nft")?;
-    let reason = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "nft {} failed: {reason}", arguments.join(" "));
-    Ok(output.stdout)
 }
 
 #[cfg(test)]

@@ -231,13 +231,11 @@ pub struct Uplink {
 /// The uplink of `bridge` on `node`.
 pub fn uplink(node: &str, bridge: &str) -> Uplink {
     let far_end = StationId { owner: node.to_owned(), interface: bridge.to_owned() };
-    let digits = fingerprint(&far_end.to_string());
-    let name = |prefix| format!("{prefix}{}", digits.get(..10).unwrap_or_default());
     Uplink {
         bridge: bridge.to_owned(),
-        port_name: name("up"),
+        port_name: device_name("up", &far_end),
         far_mac: invented_mac(&far_end),
-        far_name: name("down"),
+        far_name: device_name("down", &far_end),
     }
 }
 
@@ -256,9 +254,14 @@ impl Uplink {
     }
 }
 
-/// The name of a station's bridge port on the node: at most 15 bytes (`IFNAMSIZ`, `uapi/linux/if.h`).
+/// The name of a device that belongs to `id`: at most 15 bytes (`IFNAMSIZ`, `uapi/linux/if.h`), five of them `prefix`.
+pub(crate) fn device_name(prefix: &str, id: &StationId) -> String {
+    format!("{prefix}{}", fingerprint(&id.to_string()).get(..10).unwrap_or_default())
+}
+
+/// The name of a station's bridge port on the node.
 pub fn port_name(id: &StationId) -> String {
-    format!("veth{}", fingerprint(&id.to_string()).get(..10).unwrap_or_default())
+    device_name("veth", id)
 }
 
 /// The name of the network namespace of a pod or host.

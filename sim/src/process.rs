@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
@@ -91,11 +91,11 @@ impl Process {
     }
 
     /// Ends it in the middle of whatever it does; the rest of its log goes to `take`.
-    pub(crate) fn kill(mut self, take: impl FnMut(String)) -> Result<ExitStatus> {
+    pub(crate) fn kill(mut self, take: impl FnMut(String)) -> Result<()> {
         self.child.kill().context("cannot kill the agent")?;
-        let status = self.child.wait().context("cannot wait for the agent")?;
+        self.child.wait().context("cannot wait for the agent")?;
         self.rest(Instant::now() + ENDING, take);
-        Ok(status)
+        Ok(())
     }
 
     /// What is left of its log, which ends with it.

@@ -4,6 +4,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use anyhow::{Context as _, Result, ensure};
+
+use crate::netns::Namespace;
+
 /// `ping` of iputils.
 pub const PING: &str = "ping";
 /// `arping` of iputils.
@@ -41,6 +45,16 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .filter(|directory| !directory.as_os_str().is_empty())
         .map(|directory| directory.join(program))
         .find(|file| file.is_file())
+}
+
+/// What `nft` prints, run with these arguments on a node.
+pub(crate) fn nft(node: &Namespace, arguments: &[&str]) -> Result<Vec<u8>> {
+    let path = find(NFT).context("nft is not installed any more")?;
+    let output = node.run(|| Command::new(path).args(arguments).stdin(Stdio::null()).output())?;
+    let output = output.context("cannot start nft")?;
+    let reason = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "nft {} failed: {reason}", arguments.join(" "));
+    Ok(output.stdout)
 }
 
 /// Whether everything that the netns arm runs is installed.

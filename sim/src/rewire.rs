@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::claim::called;
+use crate::claim::{called, short_name};
 use crate::plan::{Guest, Position, Station, StationId};
 use crate::scenario::{Vm, WireChange, parse_address};
 use crate::stage::Event;
@@ -109,8 +109,7 @@ fn changed(station: &Station, change: &WireChange) -> Result<Station, String> {
 /// Makes VMs of the stations of those pods that `vms` names.
 pub(crate) fn settle_guests(stations: &mut BTreeMap<StationId, Station>, vms: &[Vm]) -> Result<(), String> {
     for station in stations.values_mut().filter(|station| station.position == Position::Port) {
-        let short = station.id.owner.rsplit('/').next();
-        let of_pod = |vm: &&Vm| vm.pod == station.id.owner || Some(vm.pod.as_str()) == short;
+        let of_pod = |vm: &&Vm| vm.pod == station.id.owner || vm.pod == short_name(&station.id.owner);
         let Some(vm) = vms.iter().find(of_pod) else { continue };
         if !station.tagging.is_plain() {
             return Err(format!("{} is a VM in a VLAN, which cannot be built yet", station.id));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use serde_saphyr::Spanned;
 
 use crate::capability::Capability;
-use crate::claim::{Crowd, unlistened};
+use crate::claim::{Crowd, short_name, unlistened};
 use crate::cluster::{Cluster, ClusterError, Written, relabelled};
 use crate::craft::{Crafted, craft};
 use crate::disk::ConfigDirectory;
@@ -381,8 +381,7 @@ impl<'a> Stager<'a> {
         settle_guests(&mut stations, &self.scenario.vms)?;
         let guests = stations.values().filter(|station| station.wire.guest.is_some());
         let owners: BTreeSet<&str> = guests.map(|station| station.id.owner.as_str()).collect();
-        let short = |owner: &str| owner.rsplit('/').next().unwrap_or_default().to_owned();
-        let names = owners.into_iter().flat_map(|owner| [owner.to_owned(), short(owner)]);
+        let names = owners.into_iter().flat_map(|owner| [owner.to_owned(), short_name(owner).to_owned()]);
         self.vms_seen.extend(names);
         draft.events.extend(self.wires.follow(stations));
         Ok(())

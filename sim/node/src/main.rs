@@ -93,13 +93,13 @@ fn run(cli: &Cli) -> Result<()> {
 
 fn replay(seed: u64, journal: Option<&Path>) -> Result<()> {
     let told = story(seed, Manner::default());
-    let entries = if let Some((_, entries)) = &told {
-        entries.clone()
-    } else {
-        let Drawn { scene, steps } = draw(seed);
-        attempt(&scene, &steps, Manner { journal: true, ..Manner::default() }).1
-    };
     if let Some(file) = journal {
+        let entries = if let Some((_, entries)) = &told {
+            entries.clone()
+        } else {
+            let Drawn { scene, steps } = draw(seed);
+            attempt(&scene, &steps, Manner { journal: true, ..Manner::default() }).1
+        };
         write_journal(file, &entries).with_context(|| format!("cannot write {}", file.display()))?;
     }
     match told {

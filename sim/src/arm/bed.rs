@@ -2,9 +2,8 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use policy_core::ruleset::Ruleset;
 use tokio::runtime::Runtime;
 
@@ -14,7 +13,7 @@ use crate::listing::Scratch;
 use crate::meter;
 use crate::netns::Namespace;
 use crate::probe::{Field, broadcast, round};
-use crate::programs;
+use crate::programs::nft;
 use crate::scenario::Tampering;
 use crate::stage::Stage;
 use crate::walk::Fabric;
@@ -53,12 +52,8 @@ impl Bed {
 
     /// Changes the table of a node's agent behind its back, with the real `nft`.
     pub(super) fn tamper(&self, node: &str, tampering: Tampering) -> Result<()> {
-        let path = programs::find(programs::NFT).context("nft is not installed any more")?;
         let command = tampering.nft();
-        let namespace = &self.node(node)?.namespace;
-        let status = namespace.run(|| Command::new(path).args(command.split(' ')).status())?;
-        ensure!(status.context("cannot start nft")?.success(), "nft {command} failed");
-        Ok(())
+        nft(&self.node(node)?.namespace, &command.split(' ').collect::<Vec<_>>()).map(drop)
     }
 
     /// Compares what the kernel of a node holds with what it should: read back, and as `nft` lists it.

@@ -9,11 +9,11 @@ use core::time::Duration;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use driver_nft::StateWish;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ use crate::inside::ability;
 use crate::isolate;
 use crate::netns::Namespace;
 use crate::probe::Family;
-use crate::programs;
+use crate::programs::nft;
 use crate::scenario::Scenario;
 use crate::stage::{Stage, stages};
 
@@ -176,11 +176,7 @@ impl Node {
             }
             thread::park_timeout(Duration::from_millis(self.choice.below(PAUSE_MS)));
         }
-        flows.lines.stop();
-        complaints.extend(flows.lines.losses(self.course.patience));
-        for ping in flows.pings.drain(..) {
-            complaints.extend(ping.end()?.losses());
-        }
+        complaints.extend(flows.finish(self.course.patience)?);
         complaints.extend(self.leave(before, &began_with)?);
         self.tell(begun.elapsed(), &flows, &denied, out)?;
         Ok(complaints)
@@ -209,12 +205,12 @@ impl Node {
     /// Begins what nobody allows: a bystander knocks at the server, whose MAC it knows without asking.
     fn deny(&self, flows: &Flows) -> Result<Denied> {
         let denied = Denied::default();
-        let [stranger, _] = script::BYSTANDERS;
+        let ([stranger, _], [ip4, _]) = (script::BYSTANDERS, script::addresses(script::SERVER));
+        let mac = script::mac(&ip4.to_string());
         for family in [Family::Ipv4, Family::Ipv6] {
             let ends = self.course.ends([stranger, script::SERVER], family)?;
-            let ip4 = script::addresses(script::SERVER).first().map(ToString::to_string).unwrap_or_default();
             let address = ends.destination.to_string();
-            let neighbour = ["neighbour", "replace", &address, "lladdr", &script::mac(&ip4), "dev", "net1"];
+            let neighbour = ["neighbour", "replace", &address, "lladdr", &mac, "dev", "net1"];
             let status = ends.from.run(|| Command::new("ip").args(neighbour).status())?;
             ensure!(status.context("cannot start ip")?.success(), "cannot name the neighbour {address}");
             denied.begin(&flows.lines, &ends)?;
@@ -294,13 +290,7 @@ impl Node {
     }
 
     fn nft(&self, command: &str) -> Result<()> {
-        let path = programs::find(programs::NFT).context("nft is not installed any more")?;
-        let run = || Command::new(path).args(command.split(' ')).stderr(Stdio::piped()).output();
-        let output = self.namespace.run(run)?.context("cannot start nft")?;
-        if output.status.success() {
-            return Ok(());
-        }
-        bail!("nft {command} failed: {}", String::from_utf8_lossy(&output.stderr))
+        nft(&self.namespace, &command.split(' ').collect::<Vec<_>>()).map(drop)
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -314,10 +304,8 @@ impl Node {
 
     /// The names of the chains and sets of our table, and how many rules each chain has.
     fn objects_of_the_kernel(&self) -> Result<BTreeMap<String, usize>> {
-        let path = programs::find(programs::NFT).context("nft is not installed any more")?;
-        let run = || Command::new(path).args(["-j", "list", "table", "bridge", "mnp-nft-bridge"]).output();
-        let output = self.namespace.run(run)?.context("cannot start nft")?;
-        let listed: Value = serde_json::from_slice(&output.stdout).context("nft prints no JSON")?;
+        let listed = nft(&self.namespace, &["-j", "list", "table", "bridge", "mnp-nft-bridge"])?;
+        let listed: Value = serde_json::from_slice(&listed).context("nft prints no JSON")?;
         let objects = listed.get("nftables").and_then(Value::as_array).context("nft prints no list")?;
         let mut counts = BTreeMap::new();
         for (kind, key) in [("chain", "name"), ("set", "name"), ("map", "name"), ("rule", "chain")] {

@@ -84,6 +84,18 @@ struct Flows {
     pings: Vec<Ping>,
 }
 
+impl Flows {
+    /// Ends them, after at most `patience` for what is under way, and says what was lost.
+    fn finish(&mut self, patience: Duration) -> Result<Vec<String>> {
+        self.lines.stop();
+        let mut complaints = self.lines.losses(patience);
+        for ping in self.pings.drain(..) {
+            complaints.extend(ping.end()?.losses());
+        }
+        Ok(complaints)
+    }
+}
+
 impl Course {
     /// Runs flows that stay allowed through changes that do not concern them.
     fn bystand(&mut self, stages: &[&Stage], out: &mut dyn Write) -> Result<Vec<String>> {
@@ -100,11 +112,7 @@ impl Course {
                 changes += 1;
             }
         }
-        flows.lines.stop();
-        let mut complaints = flows.lines.losses(self.patience);
-        for ping in flows.pings.drain(..) {
-            complaints.extend(ping.end()?.losses());
-        }
+        let complaints = flows.finish(self.patience)?;
         let took = started.elapsed().as_secs_f64();
         writeln!(out, "{changes} unrelated changes and {restarts} restarts in {took:.1} s: {}", flows.lines)?;
         Ok(complaints)

@@ -44,9 +44,9 @@ fn pods() -> impl Iterator<Item = &'static str> {
 }
 
 /// The addresses of a pod, by the name of its namespace.
-pub(super) fn addresses(namespace: &str) -> Vec<IpAddr> {
+pub(super) fn addresses(namespace: &str) -> [IpAddr; 2] {
     let number = pods().zip(11..).find(|(name, _)| *name == namespace).map_or(0, |(_, number)| number);
-    vec![IpAddr::from([10, 10, 0, number]), IpAddr::from([0xfd10, 0, 0, 0, 0, 0, 0, u16::from(number)])]
+    [IpAddr::from([10, 10, 0, number]), IpAddr::from([0xfd10, 0, 0, 0, 0, 0, 0, u16::from(number)])]
 }
 
 /// The beginning of a scenario in this world: its pods and policies.
@@ -54,8 +54,7 @@ pub(super) fn world() -> String {
     let mut text = String::from(WORLD);
     for namespace in pods() {
         let name = namespace.trim_start_matches("shop.");
-        let [ip4, ip6] =
-            [0, 1].map(|at| addresses(namespace).get(at).map(IpAddr::to_string).unwrap_or_default());
+        let [ip4, ip6] = addresses(namespace).map(|address| address.to_string());
         text += &pod(name, &ip4, &ip6, "  ");
     }
     text += &policy("server", "server", [Some("client"), None], "  ");

@@ -11,17 +11,16 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use driver_kube::identify;
 use policy_core::model::ObjectId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Written};
+use crate::cluster::{Cluster, ClusterError, Written};
 use crate::options::AgentOptions;
 use crate::plan::StationId;
 use crate::probe::ProbeKind;
-use crate::scenario::{Scenario, Step, Wanted};
-use crate::stage::{Stage, stages};
+use crate::scenario::{Scenario, Wanted};
+use crate::stage::{Change, Event, Stage, stages};
 use objects::Pods;
 
 /// The image of the pods: it is known to listen on TCP and UDP ports and to connect to them, and has `ping` and `arping`.
@@ -102,9 +101,8 @@ impl Script {
         let mut pods = Pods::new(scenario, stages, image);
         let mut cluster = Cluster::default();
         let mut scenes = Vec::new();
-        let steps = core::iter::once(None).chain(scenario.steps.iter().map(Some));
-        for (stage, step) in stages.iter().zip(steps) {
-            let (written, gone) = changes(&mut cluster, scenario, step)?;
+        for stage in stages {
+            let (written, gone) = changes(&mut cluster, stage).map_err(|error| error.to_string())?;
             let apply = pods.applicable(&written, &gone)?;
             let delete = gone.iter().map(named).collect();
             let probes = questions(stage)?;
@@ -139,42 +137,19 @@ fn playable(scenario: &Scenario) -> Result<(), String> {
     refuse(expects.any(|expect| !expect.frames.is_empty()), "it sends crafted frames")
 }
 
-/// What the start or a step writes, and what it deletes.
-fn changes(
-    cluster: &mut Cluster,
-    scenario: &Scenario,
-    step: Option<&Step>,
-) -> Result<(Vec<Written>, Vec<ObjectId>), String> {
-    let text = |error: &dyn core::fmt::Display| error.to_string();
-    let mut written = Vec::new();
-    for manifest in step.map_or(&scenario.objects, |step| &step.apply) {
-        written.extend(cluster.apply(&manifest.value).map_err(|error| text(&error))?);
-    }
-    let mut gone = Vec::new();
-    let Some(step) = step else { return Ok((written, gone)) };
-    for target in &step.delete {
-        let target = &target.value;
-        let id = identify(&target.kind, target.namespace.as_deref(), &target.name);
-        let id = id.map_err(|error| text(&error))?;
-        cluster.delete(&id).map_err(|error| text(&error))?;
-        gone.push(id);
-    }
-    for patch in &step.patch {
-        let patch = &patch.value;
-        let id = identify(&patch.kind, patch.namespace.as_deref(), &patch.name);
-        let merge = serde_json::json!(patch.merge);
-        written.push(
-            id.map_err(|error| text(&error))
-                .and_then(|id| cluster.patch(&id, &merge).map_err(|error| text(&error)))?,
-        );
-    }
-    for relabel in &step.label {
-        let relabel = &relabel.value;
-        let id = identify(&relabel.kind, relabel.namespace.as_deref(), &relabel.name);
-        written.push(
-            id.map_err(|error| text(&error))
-                .and_then(|id| cluster.label(&id, &relabel.labels).map_err(|error| text(&error)))?,
-        );
+/// What a stage writes, and what it deletes.
+fn changes(cluster: &mut Cluster, stage: &Stage) -> Result<(Vec<Written>, Vec<ObjectId>), ClusterError> {
+    let (mut written, mut gone) = (Vec::new(), Vec::new());
+    for event in &stage.events {
+        let Event::Write(change) = event else { continue };
+        match change {
+            Change::Apply { manifest, .. } => written.extend(cluster.apply(manifest)?),
+            Change::Delete(id) => {
+                cluster.delete(id)?;
+                gone.push(id.clone());
+            }
+            Change::Patch { object, patch, .. } => written.push(cluster.patch(object, patch)?),
+        }
     }
     Ok((written, gone))
 }
