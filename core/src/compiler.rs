@@ -10,7 +10,7 @@ use crate::compile::Judged;
 use crate::config::Config;
 use crate::index::Index;
 use crate::input::{Input, SinkFault};
-use crate::model::{Kind, NetworkConfig, Object, ObjectId};
+use crate::model::{Kind, Object, ObjectId};
 use crate::output::{Generation, Output, Transaction};
 use crate::reports::Reports;
 use crate::ruleset::{ChainName, Dirty, Ruleset, Touched, diff_within};
@@ -218,15 +218,9 @@ impl Compiler {
                 }
                 outputs.extend(reports.network_changed(world, network).into_iter().map(Output::Report));
             }
-            (ObjectId::Pod(pod), Previous::Pod(old)) => {
-                index.pod_changed(world, pod, old.as_ref());
-                // The last pod of a network that is gone takes with it what was known of the network.
-                let networks =
-                    old.iter().flat_map(|pod| &pod.attachments).map(|attachment| &attachment.network);
-                for network in networks {
-                    if matches!(world.network(network), Some(NetworkConfig::Bridge(_))) {
-                        continue;
-                    }
+            (ObjectId::Pod(pod), Previous::Pod(old, forgotten)) => {
+                index.pod_changed(world, pod, old.as_ref(), forgotten);
+                for network in forgotten {
                     let told = reports.network_changed(world, network);
                     outputs.extend(told.into_iter().map(Output::Report));
                 }

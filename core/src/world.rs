@@ -50,8 +50,8 @@ pub(crate) enum Previous {
     Namespace(Option<Labels>, Option<LogWish>),
     /// The bridge that a network was.
     Network(Option<BridgeNetwork>),
-    /// A pod, and the networks that were forgotten with its last attachment to them.
-    Pod(Option<Pod>),
+    /// A pod, and the networks whose bridges were forgotten with their last attachment.
+    Pod(Option<Pod>, Vec<NamespacedName>),
     /// A policy.
     Policy(Option<Policy>),
     /// A bridge port, and the ports that it shares stations with, or did.
@@ -188,10 +188,11 @@ impl World {
             Object::Pod(pod) => {
                 let pod = self.texts.share_pod(pod);
                 let old = self.pods.remove(&pod.id);
-                self.count_attachments(&pod.attachments, old.as_ref().map_or(&[], |pod| &pod.attachments));
+                let attached = old.as_ref().map_or(&[][..], |pod| &pod.attachments);
+                let forgotten = self.count_attachments(&pod.attachments, attached);
                 self.stations.pod_changed(old.as_ref(), Some(&pod), &self.ports);
                 self.pods.insert(pod.id.clone(), pod);
-                Previous::Pod(old)
+                Previous::Pod(old, forgotten)
             }
             Object::Policy(policy) => Previous::Policy(self.policies.insert(policy.id.clone(), policy)),
             Object::Port(port) => {
@@ -225,9 +226,10 @@ impl World {
             }
             ObjectId::Pod(id) => {
                 let old = self.pods.remove(id);
-                self.count_attachments(&[], old.as_ref().map_or(&[], |pod| &pod.attachments));
+                let attached = old.as_ref().map_or(&[][..], |pod| &pod.attachments);
+                let forgotten = self.count_attachments(&[], attached);
                 self.stations.pod_changed(old.as_ref(), None, &self.ports);
-                Previous::Pod(old)
+                Previous::Pod(old, forgotten)
             }
             ObjectId::Policy(id) => Previous::Policy(self.policies.remove(id)),
             ObjectId::Port(index) => {
@@ -262,28 +264,35 @@ impl World {
         old
     }
 
-    /// Moves the attachment counts of networks from the `old` attachments to the `new` ones.
-    fn count_attachments(&mut self, new: &[Attachment], old: &[Attachment]) {
+    /// Moves the attachment counts of networks from the `old` attachments to the `new` ones. Returns the networks whose bridges
+    /// are forgotten now.
+    fn count_attachments(&mut self, new: &[Attachment], old: &[Attachment]) -> Vec<NamespacedName> {
         for attachment in new {
             self.networks.entry(attachment.network.clone()).or_default().attachments += 1;
         }
+        let mut forgotten = Vec::new();
         for attachment in old {
             if let Some(record) = self.networks.get_mut(&attachment.network) {
                 record.attachments = record.attachments.saturating_sub(1);
             }
-            self.drop_unused(&attachment.network);
-        }
-    }
-
-    /// Forgets the bridge of a network without definition or pods, and then its record.
-    fn drop_unused(&mut self, id: &NamespacedName) {
-        let Some(record) = self.networks.get_mut(id) else { return };
-        if record.attachments == 0 && !matches!(record.config, Some(NetworkConfig::Bridge(_))) {
-            record.bridge = None;
-            if record.config.is_none() {
-                self.networks.remove(id);
+            if self.drop_unused(&attachment.network) {
+                forgotten.push(attachment.network.clone());
             }
         }
+        forgotten
+    }
+
+    /// Forgets the bridge of a network without definition or pods, and then its record. Whether there was a bridge.
+    fn drop_unused(&mut self, id: &NamespacedName) -> bool {
+        let Some(record) = self.networks.get_mut(id) else { return false };
+        if record.attachments > 0 || matches!(record.config, Some(NetworkConfig::Bridge(_))) {
+            return false;
+        }
+        let bridge = record.bridge.take();
+        if record.config.is_none() {
+            self.networks.remove(id);
+        }
+        bridge.is_some()
     }
 }
 

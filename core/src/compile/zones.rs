@@ -10,9 +10,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
+use super::quarantine::bridge_key;
 use super::skeleton::{accept, chain, rule};
 use crate::ruleset::{
-    Chain, ChainName, Datum, Expr, Field, InterfaceName, Key, Rule, SetName, Verdict, fingerprint, readable,
+    Chain, ChainName, Datum, Expr, Field, Key, Rule, SetName, Verdict, fingerprint, readable,
 };
 use crate::world::World;
 
@@ -58,10 +59,13 @@ impl Zones {
 
     /// The elements of the map that leads to them.
     pub(crate) fn elements(&self) -> impl Iterator<Item = (Key, Option<Verdict>)> {
-        self.0.keys().map(|bridge| {
-            let name = Datum::InterfaceName(InterfaceName::new(bridge));
-            (Key::One(name), Some(Verdict::Goto(chain_of(bridge))))
-        })
+        self.0.keys().map(|bridge| (bridge_key(bridge), Some(Verdict::Goto(chain_of(bridge)))))
+    }
+
+    /// The elements and chains of the bridges that `others` do not have.
+    pub(crate) fn without(&self, others: &Self) -> impl Iterator<Item = (Key, ChainName)> {
+        let gone = self.0.keys().filter(|bridge| !others.0.contains_key(*bridge));
+        gone.map(|bridge| (bridge_key(bridge), chain_of(bridge)))
     }
 }
 

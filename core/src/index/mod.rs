@@ -123,13 +123,18 @@ impl Index {
         self.refresh_zones(world);
     }
 
-    /// A pod was `old` before.
-    pub(crate) fn pod_changed(&mut self, world: &World, id: &NamespacedName, old: Option<&Pod>) {
+    /// A pod was `old` before; the bridges of the `forgotten` networks went with it.
+    pub(crate) fn pod_changed(
+        &mut self,
+        world: &World,
+        id: &NamespacedName,
+        old: Option<&Pod>,
+        forgotten: &[NamespacedName],
+    ) {
         let new = world.pod(id);
         self.groups.pod_changed(&mut self.desired, old, new);
-        // The last pod of a network without a definition takes the network's bridge with it.
-        for attachment in old.iter().chain(&new).flat_map(|pod| &pod.attachments) {
-            let bridges = self.quarantine.network_changed(world, &attachment.network);
+        for network in forgotten {
+            let bridges = self.quarantine.network_changed(world, network);
             self.open_or_close(world, &bridges);
         }
         let local =
@@ -144,9 +149,7 @@ impl Index {
         if was_local || is_local {
             self.refresh_pod(world, id);
         }
-        // What is known of a network may go with the last pod that is attached to it.
-        let mut networks = old.iter().flat_map(|pod| &pod.attachments).map(|attachment| &attachment.network);
-        if networks.any(|network| world.bridge(network).is_none()) {
+        if !forgotten.is_empty() {
             self.refresh_zones(world);
         }
     }

@@ -1,4 +1,4 @@
-//! Incremental updates of the conntrack zones: only networks can change them.
+//! Incremental updates of the conntrack zones: only the bridges of networks can change them.
 
 use super::Index;
 use crate::compile::{Zones, zone_bridge};
@@ -6,7 +6,7 @@ use crate::config::StateEngine;
 use crate::world::World;
 
 impl Index {
-    /// Brings zones up to date after networks have changed.
+    /// Brings zones up to date after the bridges of networks have changed.
     pub(super) fn refresh_zones(&mut self, world: &World) {
         if self.config.state != StateEngine::Conntrack {
             return;
@@ -16,15 +16,9 @@ impl Index {
             return;
         }
         let before = core::mem::replace(&mut self.zones, zones);
-        for (key, _) in before.elements() {
-            if self.zones.elements().all(|(kept, _)| kept != key) {
-                self.desired.remove_element(&zone_bridge(), key);
-            }
-        }
-        for (name, _) in before.chains() {
-            if self.zones.chains().all(|(kept, _)| kept != name) {
-                self.desired.remove_chain(name);
-            }
+        for (key, name) in before.without(&self.zones) {
+            self.desired.remove_element(&zone_bridge(), key);
+            self.desired.remove_chain(name);
         }
         for (name, chain) in self.zones.chains() {
             self.desired.put_chain(name, chain);
