@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::Config;
-use crate::model::{Attachment, BridgePort, Mac, Pod, PortKind};
+use crate::model::{Attachment, BridgePort, Mac, Pod};
 
 /// Claims of ports to MACs, in the order of their first sighting.
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -124,7 +124,7 @@ impl Stations {
     /// Whether a pod can be behind a port. Behind an uplink, a virtual machine that moves between nodes is seen with the MAC
     /// that it brings along or leaves with.
     fn can_claim(&self, port: &BridgePort) -> bool {
-        port.kind != PortKind::Uplink && !self.uplinks.contains(&port.name)
+        !port.leads_to_a_network(&self.uplinks)
     }
 
     /// The MACs of a pod's attachments, if it is a pod of this node.

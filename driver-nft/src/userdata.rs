@@ -173,10 +173,9 @@ fn part_typeof(kind: KeyType) -> Vec<u8> {
         KeyType::Mac => payload(17, 2, None),
         KeyType::Port => payload(11, 1, None),
         KeyType::Protocol => meta(NFT_META_L4PROTO),
-        KeyType::RawIp4 => raw_payload(Field::Error4Destination),
-        KeyType::RawIp6 => raw_payload(Field::NeighbourTarget),
-        KeyType::RawMac => raw_payload(Field::NeighbourLinkLayer),
-        KeyType::RawShort => raw_payload(Field::Error4First),
+        KeyType::RawIp4 | KeyType::RawIp6 | KeyType::RawMac | KeyType::RawShort => {
+            kind.sample_field().map_or_else(Vec::new, raw_payload)
+        }
         KeyType::Unknown(_) | KeyType::Vlan => Vec::new(),
     }
 }

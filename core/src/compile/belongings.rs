@@ -14,13 +14,13 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::time::Duration;
 
-use super::skeleton::{PRIORITY, accept, base, chain, icmp6, jump, rule};
-use super::tracking::{FLOWS_MAX, Origin};
+use super::skeleton::{PRIORITY, accept, base, chain, icmp6_between, jump, network, rule};
+use super::tracking::{FLOWS_MAX, Origin, bridged};
 use crate::config::StateEngine;
 use crate::model::Direction;
 use crate::ruleset::{
-    ChainName, ConnectionState, Datum, Dynamic, Elements, Expr, Field, Hook, KeyType, Rule, Ruleset, Set,
-    SetName, SetSpec,
+    ChainName, ConnectionState, Datum, Dynamic, Expr, Field, Hook, KeyType, Rule, Ruleset, Set, SetName,
+    SetSpec,
 };
 
 /// How long after a packet an error about it is expected.
@@ -37,8 +37,6 @@ const ICMP6_ERRORS: (u8, u8) = (1, 4);
 const MORE_AND_OFFSET: u16 = 0x3fff;
 const MORE: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
-/// Of an IPv6 fragment: RFC 8200 section 4.5.
-const OFFSET6: u16 = Field::IP6_OFFSET_BITS;
 
 /// The port that is the attachment's.
 const fn own_port(direction: Direction) -> Field {
@@ -60,16 +58,12 @@ fn errors(direction: Direction, ip6: bool) -> ChainName {
     ChainName::new(format!("errors-{}-{direction}", if ip6 { "ip6" } else { "ip4" }))
 }
 
-fn network(ip6: bool) -> Expr {
-    Expr::is(Field::NetworkProtocol, if ip6 { Datum::IP6 } else { Datum::IP4 })
-}
-
 /// Adds the sets and chains.
 pub(crate) fn add(ruleset: &mut Ruleset, state: StateEngine) {
     let mut set = |name, key: &[KeyType], timeout| {
         let dynamic = Some(Dynamic { size: FLOWS_MAX, timeout });
         let spec = SetSpec { key: key.into(), dynamic, ..SetSpec::default() };
-        ruleset.sets.insert(name, Set { spec, elements: Elements::new() });
+        ruleset.sets.insert(name, Set::empty(spec));
     };
     for ip6 in [false, true] {
         let address = if ip6 { KeyType::RawIp6 } else { KeyType::RawIp4 };
@@ -126,8 +120,7 @@ pub(crate) fn rules(direction: Direction, state: StateEngine) -> Vec<Rule> {
     if state == StateEngine::Conntrack {
         for protocol in [Datum::ICMP, Datum::ICMP6] {
             let related = Expr::State(ConnectionState::Related);
-            let bridged = Expr::is_not(Field::InputPort, Datum::Index(0));
-            rules.push(accept(vec![bridged, Expr::is(Field::TransportProtocol, protocol), related]));
+            rules.push(accept(vec![bridged(), Expr::is(Field::TransportProtocol, protocol), related]));
         }
     }
     for kind in ICMP_ERRORS {
@@ -138,11 +131,8 @@ pub(crate) fn rules(direction: Direction, state: StateEngine) -> Vec<Rule> {
         ];
         rules.push(to_errors(conditions, direction, false));
     }
-    let (low, high) = (Datum::Byte(ICMP6_ERRORS.0), Datum::Byte(ICMP6_ERRORS.1));
-    let mut conditions = icmp6(0);
-    conditions.pop();
-    conditions.push(Expr::Range { field: Field::Icmp6Type, low, high });
-    rules.push(to_errors(conditions, direction, true));
+    let (low, high) = ICMP6_ERRORS;
+    rules.push(to_errors(icmp6_between(low, high), direction, true));
     rules.extend([false, true].map(|ip6| later_fragment(direction, ip6)));
     rules
 }
@@ -167,7 +157,7 @@ fn datagram(direction: Direction, ip6: bool) -> Vec<Field> {
 /// belong to it.
 fn first_fragment(direction: Direction, ip6: bool) -> Rule {
     let first = if ip6 {
-        offset(Field::Ip6FragmentOffset, OFFSET6, false, 0)
+        offset(Field::Ip6FragmentOffset, Field::IP6_OFFSET_BITS, false, 0)
     } else {
         offset(Field::Ip4Fragment, MORE_AND_OFFSET, false, MORE)
     };
@@ -178,7 +168,7 @@ fn first_fragment(direction: Direction, ip6: bool) -> Rule {
 /// The rule that passes the fragments behind the first one.
 fn later_fragment(direction: Direction, ip6: bool) -> Rule {
     let later = if ip6 {
-        offset(Field::Ip6FragmentOffset, OFFSET6, true, 0)
+        offset(Field::Ip6FragmentOffset, Field::IP6_OFFSET_BITS, true, 0)
     } else {
         offset(Field::Ip4Fragment, OFFSET, true, 0)
     };

@@ -1,17 +1,13 @@
 //! What the table has besides when the kernel's conntrack follows connections: zones, and the frames that go up to the
 //! node, whose replies conntrack on the bridge never sees.
 
-use alloc::string::String;
 use alloc::vec;
 use core::time::Duration;
 
-use super::skeleton::{accept, base, dispatch, rule};
+use super::skeleton::{PRIORITY, accept, base, chain, dispatch, rule};
 use super::tracking;
 use super::zones::zone_bridge;
-use crate::ruleset::{
-    Chain, ChainName, ChainSpec, Dynamic, Elements, Expr, Field, Hook, KeyType, Ruleset, Set, SetName,
-    SetSpec,
-};
+use crate::ruleset::{ChainName, Dynamic, Expr, Field, Hook, KeyType, Ruleset, Set, SetName, SetSpec};
 
 /// Before conntrack's own priority on the prerouting hook, which is -200 (`NF_IP_PRI_CONNTRACK`,
 /// `uapi/linux/netfilter_ipv4.h`).
@@ -44,22 +40,20 @@ pub(crate) fn add(ruleset: &mut Ruleset) {
         [(node_port(), KeyType::Index), (node_mac(), KeyType::Mac), (zone_bridge(), KeyType::InterfaceName)]
     {
         let spec = SetSpec { key: vec![key], verdict_map: true, ..SetSpec::default() };
-        ruleset.sets.insert(name, Set { spec, elements: Elements::new() });
+        ruleset.sets.insert(name, Set::empty(spec));
     }
     let dynamic = Some(Dynamic { size: NODE_MACS_MAX, timeout: NODE_MAC });
     let spec = SetSpec { key: vec![KeyType::Mac], dynamic, ..SetSpec::default() };
-    ruleset.sets.insert(node_macs(), Set { spec, elements: Elements::new() });
+    ruleset.sets.insert(node_macs(), Set::empty(spec));
 
     // What goes up to the node keeps the zone of the IP layer, which goes on with the same connection: in another zone,
     // the answers to what it masquerades or forwards would not be known to it.
     let to_node = Expr::within(vec![Field::EtherDestination], node_macs());
     let zones = vec![accept(vec![to_node]), dispatch(Field::InputBridge, zone_bridge())];
-    let spec = ChainSpec { base: Some(base(Hook::Prerouting, RAW_PRIORITY)), comment: String::new() };
-    ruleset.chains.insert(ChainName::new("zones"), Chain { spec, rules: zones });
+    ruleset.chains.insert(ChainName::new("zones"), chain(Some(base(Hook::Prerouting, RAW_PRIORITY)), zones));
 
     let input = vec![dispatch(Field::InputPort, node_port()), dispatch(Field::EtherSource, node_mac())];
-    let spec = ChainSpec { base: Some(base(Hook::Input, super::skeleton::PRIORITY)), comment: String::new() };
-    ruleset.chains.insert(ChainName::new("input"), Chain { spec, rules: input });
+    ruleset.chains.insert(ChainName::new("input"), chain(Some(base(Hook::Input, PRIORITY)), input));
     if let Some(output) = ruleset.chains.get_mut(&ChainName::new("output")) {
         let from = vec![Field::EtherSource];
         let learn = Expr::Update { fields: from, set: node_macs(), timeout: NODE_MAC };

@@ -64,7 +64,7 @@ pub(crate) fn locals<'a>(world: &'a World, config: &Config, pod: &'a Pod) -> Vec
             interface: attachment.interface.clone(),
             ordinal,
         };
-        let guard = guard_of(attachment, bridge.guard.or(config.guard));
+        let guard = guard_of(attachment, bridge, config);
         locals.push(Local { id, attachment, bridge, pod, guard, logging });
     }
     locals
@@ -158,14 +158,6 @@ impl Enforcement {
     }
 }
 
-/// Who begins the flows whose first packet is judged in `direction`.
-const fn origin(direction: Direction) -> Origin {
-    match direction {
-        Direction::Egress => Origin::Started,
-        Direction::Ingress => Origin::Admitted,
-    }
-}
-
 struct Writer<'a> {
     local: &'a Local<'a>,
     /// The policies that isolate each direction, in the order of [`Direction::ALL`].
@@ -181,7 +173,7 @@ impl Writer<'_> {
             return Verdict::Accept;
         }
         if !judged {
-            return Verdict::Goto(origin(direction).unjudged_chain());
+            return Verdict::Goto(Origin::of(direction).unjudged_chain());
         }
         let guard = self.local.guard.filter(|_| direction == Direction::Egress).map(guarded);
         let mut rules: Vec<Rule> = guard.into_iter().chain(self.replies(direction)).collect();
@@ -242,7 +234,7 @@ impl Writer<'_> {
         if self.is_isolated(original) {
             self.jumps(original, Purpose::Reply)
         } else {
-            vec![jump(origin(original).replies_chain())]
+            vec![jump(Origin::of(original).replies_chain())]
         }
     }
 

@@ -18,9 +18,10 @@ use super::skeleton::{
     ICMP6_SOLICITATION, accept, arp_request, chain, goto, icmp6, jump, managed_ports, rule,
 };
 use super::tracking::Origin;
-use crate::model::{Attachment, Guard};
+use crate::config::Config;
+use crate::model::{Attachment, BridgeNetwork, Guard};
 use crate::ruleset::{
-    ChainName, Datum, Elements, Expr, Field, Key, KeyType, Rule, Ruleset, Set, SetName, SetSpec, Verdict,
+    ChainName, Datum, Expr, Field, Key, KeyType, Rule, Ruleset, Set, SetName, SetSpec, Verdict,
 };
 
 /// RFC 4861 section 4.6.1: the link-layer address of a message's sender.
@@ -77,10 +78,10 @@ impl Own {
 /// An element of a port: which set, and the value beside the port.
 pub(crate) type OwnValue = (SetName, Datum);
 
-/// The guard of an attachment, given what its network asks for. Of an attachment without known addresses none can be
+/// The guard of an attachment: what its network asks for, or else the agent's settings. Of an attachment without known addresses none can be
 /// called foreign, so only its MAC is guarded.
-pub(crate) fn guard_of(attachment: &Attachment, asked: Option<Guard>) -> Option<Guard> {
-    match asked {
+pub(crate) fn guard_of(attachment: &Attachment, bridge: &BridgeNetwork, config: &Config) -> Option<Guard> {
+    match bridge.guard.or(config.guard) {
         Some(Guard::MacIp) if attachment.addresses.is_empty() => Some(Guard::Mac),
         asked => asked,
     }
@@ -133,7 +134,7 @@ pub(crate) fn guarded_verdict(guard: Guard, verdict: &Verdict) -> Verdict {
 pub(crate) fn add_guard(ruleset: &mut Ruleset) {
     for own in Own::ALL {
         let spec = SetSpec { key: vec![KeyType::Index, own.key_type()], ..SetSpec::default() };
-        ruleset.sets.insert(own.set(), Set { spec, elements: Elements::new() });
+        ruleset.sets.insert(own.set(), Set::empty(spec));
     }
     let mut add = |name, rules| ruleset.chains.insert(name, chain(None, rules));
     let managed = Expr::within(vec![Field::InputPort], managed_ports());

@@ -14,9 +14,9 @@ use core::slice::Iter;
 
 use super::chain_key::{ChainKey, Purpose};
 use super::group::{GroupKey, Part, solicited};
-use super::policy_chain::{Sets, blocks, network, selected};
+use super::policy_chain::{Sets, blocks, selected};
 use super::ranges::RangeKind;
-use super::skeleton::{ICMP6_SOLICITATION, icmp6, multicast, rule};
+use super::skeleton::{ICMP6_SOLICITATION, icmp6, multicast, network, rule};
 use crate::interval::IntervalSet;
 use crate::model::{Peers, PolicyRule};
 use crate::ruleset::{Datum, Expr, Field, Rule, Verdict};

@@ -111,7 +111,7 @@ fn add_sets(ruleset: &mut Ruleset, world: &World, sets: &BTreeSet<SetUse>) {
                 groups.entry(group).or_default().insert(*part, Elements::new());
             }
             SetUse::Told(origin, flow) => {
-                let set = Set { spec: flow.spec(*origin), elements: Elements::new() };
+                let set = Set::empty(flow.spec(*origin));
                 ruleset.sets.insert(flow.told_set(*origin), set);
             }
             SetUse::Ranges { kind, ranges } => {

@@ -14,7 +14,7 @@ use super::group::{GroupKey, Part, Scope, set_name};
 use super::logging::{ALLOWED, told};
 use super::meeting;
 use super::ranges::{RangeKind, ranges_name};
-use super::skeleton::rule as nft_rule;
+use super::skeleton::{network, rule as nft_rule};
 use super::tracking::{self, Flow, Origin};
 use crate::config::LogSettings;
 use crate::interval::{self, IntervalSet};
@@ -57,17 +57,9 @@ pub(crate) fn policy_chain(policy: &Policy, key: &ChainKey) -> (Vec<Rule>, BTree
 
 /// The rules of a chain that tells of the flows which begin with what a policy allows.
 fn begun(sets: &mut Sets, key: &ChainKey, settings: LogSettings) -> Vec<Rule> {
-    let origin = origin(key);
+    let origin = Origin::of(key.direction);
     sets.uses.extend(Flow::ALL.map(|flow| SetUse::Told(origin, flow)));
     tracking::begun(origin, &told(settings, ALLOWED, &key.words()))
-}
-
-/// Who begins the flows that a chain is about.
-const fn origin(key: &ChainKey) -> Origin {
-    match key.direction {
-        Direction::Egress => Origin::Started,
-        Direction::Ingress => Origin::Admitted,
-    }
 }
 
 /// The sets that a chain has come to use.
@@ -147,7 +139,7 @@ impl Writer<'_> {
             }
         }
         conditions.extend(self.named_egress(rule));
-        let origin = origin(self.key);
+        let origin = Origin::of(self.key.direction);
         let target = match self.key.purpose {
             Purpose::Logged(settings) => self.key.begun(settings).name(),
             Purpose::Reply => origin.replies_chain(),
@@ -293,11 +285,6 @@ fn block(peer: &Peer) -> Option<&Block> {
         Peer::Block(block) => Some(block),
         Peer::Pods { .. } => None,
     }
-}
-
-/// The condition that a frame carries IPv4, or IPv6.
-pub(crate) fn network(ip6: bool) -> Expr {
-    Expr::is(Field::NetworkProtocol, if ip6 { Datum::IP6 } else { Datum::IP4 })
 }
 
 fn transport(protocol: Protocol) -> Expr {

@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 
 use super::skeleton::{chain, rule};
 use crate::config::Config;
-use crate::model::{BridgePort, Direction, PortKind};
+use crate::model::{BridgePort, Direction};
 use crate::ruleset::{
-    Chain, ChainName, Datum, Elements, Expr, Field, InterfaceName, Key, KeyType, Ruleset, Set, SetName,
-    SetSpec, Verdict,
+    Chain, ChainName, Datum, Expr, Field, InterfaceName, Key, KeyType, Ruleset, Set, SetName, SetSpec,
+    Verdict,
 };
 use crate::world::World;
 
@@ -57,10 +57,10 @@ pub(crate) fn quarantine(direction: Direction, config: &Config, active: bool) ->
 pub(crate) fn add_quarantine(ruleset: &mut Ruleset, config: &Config) {
     if config.quarantine {
         let spec = SetSpec { key: vec![KeyType::Index], ..SetSpec::default() };
-        ruleset.sets.insert(open_ports(), Set { spec, elements: Elements::new() });
+        ruleset.sets.insert(open_ports(), Set::empty(spec));
         if config.bridge_names.are_known() {
             let spec = SetSpec { key: vec![KeyType::InterfaceName], ..SetSpec::default() };
-            ruleset.sets.insert(closed_bridges(), Set { spec, elements: Elements::new() });
+            ruleset.sets.insert(closed_bridges(), Set::empty(spec));
         }
         for direction in Direction::ALL {
             ruleset.chains.insert(quarantine_chain(direction), quarantine(direction, config, false));
@@ -78,5 +78,5 @@ pub(crate) fn quarantined_bridges(world: &World) -> BTreeSet<Arc<str>> {
 /// quarantine.
 pub(crate) fn is_open(port: &BridgePort, config: &Config, quarantined: bool) -> bool {
     let of_open_bridge = !quarantined && !config.bridge_names.are_known();
-    of_open_bridge || port.kind == PortKind::Uplink || config.uplinks.contains(&port.name)
+    of_open_bridge || port.leads_to_a_network(&config.uplinks)
 }

@@ -12,8 +12,8 @@ use super::{belongings, conntrack, tracking};
 use crate::config::{Config, StateEngine};
 use crate::model::Direction;
 use crate::ruleset::{
-    BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Elements, Expr, Field, Hook, KeyType, Rule,
-    Ruleset, Set, SetName, SetSpec, Verdict,
+    BaseChain, Chain, ChainName, ChainSpec, Datum, Dynamic, Expr, Field, Hook, KeyType, Rule, Ruleset, Set,
+    SetName, SetSpec, Verdict,
 };
 
 /// Behind `filter` in the bridge family (`NF_BR_PRI_FILTER_BRIDGED`, `uapi/linux/netfilter_bridge.h`), which is also
@@ -89,11 +89,11 @@ pub(crate) fn skeleton(config: &Config) -> Ruleset {
         (ingress_mac(), KeyType::Mac),
     ] {
         let spec = SetSpec { key: vec![key], verdict_map: true, ..SetSpec::default() };
-        ruleset.sets.insert(name, Set { spec, elements: Elements::new() });
+        ruleset.sets.insert(name, Set::empty(spec));
     }
     let ports = SetSpec { key: vec![KeyType::Index], ..SetSpec::default() };
-    ruleset.sets.insert(managed_ports(), Set { spec: ports, elements: Elements::new() });
-    ruleset.sets.insert(claimed(), Set { spec: claimed_spec(), elements: Elements::new() });
+    ruleset.sets.insert(managed_ports(), Set::empty(ports));
+    ruleset.sets.insert(claimed(), Set::empty(claimed_spec()));
     base_chains(&mut ruleset, config);
     for direction in Direction::ALL {
         ruleset.chains.insert(always(direction), chain(None, always_rules(direction, config)));
@@ -191,14 +191,7 @@ fn always_rules(direction: Direction, config: &Config) -> Vec<Rule> {
 
 /// All ICMPv6 but neighbour solicitations and advertisements, whose rules stand.
 fn accept_icmp6() -> Vec<Rule> {
-    let kinds = |low, high| {
-        let range = Expr::Range { field: Field::Icmp6Type, low: Datum::Byte(low), high: Datum::Byte(high) };
-        let mut exprs = icmp6(0);
-        exprs.pop();
-        exprs.push(range);
-        accept(exprs)
-    };
-    vec![kinds(0, 134), kinds(137, 255)]
+    [(0, 134), (137, 255)].map(|(low, high)| accept(icmp6_between(low, high))).into()
 }
 
 /// What a DHCP client sends (egress) and gets (ingress): RFC 2131 section 4.1, RFC 8415 section 7.2.
@@ -237,13 +230,23 @@ pub(crate) fn claims() -> Vec<Rule> {
     vec![rule(vec![arp(), claim]), accept(vec![arp(), Expr::within(port_and(Field::ArpTargetIp), claimed())])]
 }
 
+/// The condition that a frame carries IPv4, or IPv6.
+pub(crate) fn network(ip6: bool) -> Expr {
+    Expr::is(Field::NetworkProtocol, if ip6 { Datum::IP6 } else { Datum::IP4 })
+}
+
 /// The conditions for an ICMPv6 message of this type.
 pub(crate) fn icmp6(kind: u8) -> Vec<Expr> {
-    vec![
-        Expr::is(Field::NetworkProtocol, Datum::IP6),
-        Expr::is(Field::TransportProtocol, Datum::ICMP6),
-        Expr::is(Field::Icmp6Type, Datum::Byte(kind)),
-    ]
+    of_icmp6(Expr::is(Field::Icmp6Type, Datum::Byte(kind)))
+}
+
+/// The conditions for an ICMPv6 message of a type between these.
+pub(crate) fn icmp6_between(low: u8, high: u8) -> Vec<Expr> {
+    of_icmp6(Expr::Range { field: Field::Icmp6Type, low: Datum::Byte(low), high: Datum::Byte(high) })
+}
+
+fn of_icmp6(kind: Expr) -> Vec<Expr> {
+    vec![network(true), Expr::is(Field::TransportProtocol, Datum::ICMP6), kind]
 }
 
 /// The conditions for an ARP request.

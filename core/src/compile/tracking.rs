@@ -16,10 +16,9 @@ use core::time::Duration;
 use super::belongings;
 use super::skeleton::{accept, chain, goto, jump, rule};
 use crate::config::StateEngine;
-use crate::model::Protocol;
+use crate::model::{Direction, Protocol};
 use crate::ruleset::{
-    ChainName, ConnectionState, Datum, Dynamic, Elements, Expr, Field, Heading, Rule, Ruleset, Set, SetName,
-    SetSpec,
+    ChainName, ConnectionState, Datum, Dynamic, Expr, Field, Heading, Rule, Ruleset, Set, SetName, SetSpec,
 };
 
 /// The most flows of one kind, protocol and family that are tracked on the node.
@@ -45,7 +44,7 @@ const TCP_FIN_RST: u8 = 0x05;
 pub(crate) fn add(ruleset: &mut Ruleset, state: StateEngine) {
     for origin in [Origin::Admitted, Origin::Started] {
         for flow in Flow::ALL {
-            ruleset.sets.insert(flow.set(origin), Set { spec: flow.spec(origin), elements: Elements::new() });
+            ruleset.sets.insert(flow.set(origin), Set::empty(flow.spec(origin)));
         }
         let (record, replies, unjudged) = match state {
             StateEngine::Conntrack => {
@@ -69,6 +68,14 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
+    /// Whose packets begin a flow that is judged in `direction`.
+    pub(crate) const fn of(direction: Direction) -> Self {
+        match direction {
+            Direction::Egress => Self::Started,
+            Direction::Ingress => Self::Admitted,
+        }
+    }
+
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Admitted => "admitted",
@@ -133,14 +140,9 @@ impl Origin {
             let bridged = (self == Self::Started).then(bridged);
             accept(bridged.into_iter().chain(known).chain(conditions).collect())
         };
-        let tcp = |negated| Expr::Compare {
-            field: Field::TransportProtocol,
-            mask: None,
-            negated,
-            value: Datum::TCP,
-        };
+        let [tcp, not_tcp] = [Expr::is, Expr::is_not].map(|ask| ask(Field::TransportProtocol, Datum::TCP));
         // A SYN begins a connection of its own and must be judged.
-        let by_conntrack = [reply(vec![tcp(true)]), reply(vec![tcp(false), not_syn()])];
+        let by_conntrack = [reply(vec![not_tcp]), reply(vec![tcp, not_syn()])];
         by_conntrack.into_iter().chain(self.replies()).collect()
     }
 
@@ -154,7 +156,7 @@ impl Origin {
 }
 
 /// The condition that a frame came in by a port: it is not the node's own, nor routed by it.
-fn bridged() -> Expr {
+pub(super) fn bridged() -> Expr {
     Expr::is_not(Field::InputPort, Datum::Index(0))
 }
 

@@ -21,8 +21,6 @@ use crate::world::World;
 const DEFAULT_VLAN: u16 = 1;
 /// Stands for all VLANs of a bridge that no network names. No VLAN has this number: IEEE 802.1Q table 9-2.
 const OTHER_VLANS: u16 = 0;
-/// The bits of a tag that number the VLAN: IEEE 802.1Q section 9.6.
-const VLAN_NUMBER: u16 = 0x0fff;
 
 /// The map from a bridge to the chain that puts its frames into zones.
 pub(crate) fn zone_bridge() -> SetName {
@@ -110,5 +108,5 @@ fn rules(vlans: &BTreeMap<u16, u16>) -> Vec<Rule> {
 /// The condition that a frame's tag is of a VLAN.
 fn has_tag_of(vlan: u16) -> Expr {
     let value = Datum::RawShort(vlan);
-    Expr::Compare { field: Field::VlanTag, mask: Some(VLAN_NUMBER), negated: false, value }
+    Expr::Compare { field: Field::VlanTag, mask: Some(Field::VLAN_NUMBER_BITS), negated: false, value }
 }

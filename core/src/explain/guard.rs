@@ -49,7 +49,7 @@ pub(super) fn breach(
     config: &Config,
     frame: &FrameSpec,
 ) -> Option<Breach> {
-    let guard = crate::compile::guard_of(attachment, bridge.guard.or(config.guard))?;
+    let guard = crate::compile::guard_of(attachment, bridge, config)?;
     let mac = attachment.mac?;
     if frame.source != mac {
         return Some(Breach::Mac(frame.source));

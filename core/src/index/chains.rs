@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::Index;
 use crate::compile::{ChainKey, SetUse, policy_chain, ranges_name, ranges_set};
 use crate::model::Policy;
-use crate::ruleset::{Chain, ChainSpec, Elements, Set, comment};
+use crate::ruleset::{Chain, ChainSpec, Set, comment};
 use crate::world::World;
 
 /// A policy's chain in use.
@@ -69,7 +69,7 @@ impl Index {
                 match set {
                     SetUse::Group(group, part) => self.groups.add(world, &mut self.desired, group, *part),
                     SetUse::Told(origin, flow) => {
-                        let set = Set { spec: flow.spec(*origin), elements: Elements::new() };
+                        let set = Set::empty(flow.spec(*origin));
                         self.desired.put_set(flow.told_set(*origin), set);
                     }
                     SetUse::Ranges { kind, ranges } => {

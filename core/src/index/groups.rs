@@ -8,7 +8,7 @@ use super::desired::Desired;
 use super::labels::LabelIndex;
 use crate::compile::{GroupKey, Part, Scope, covered_pods, set_name};
 use crate::model::{Labels, Pod};
-use crate::ruleset::{Elements, Key, Set};
+use crate::ruleset::{Key, Set};
 use crate::world::World;
 
 /// A group in use.
@@ -50,7 +50,7 @@ impl Groups {
         };
         let Some(group) = self.by_id.get_mut(&id) else { return };
         group.parts.insert(part);
-        let set = Set { spec: key.spec(part), elements: Elements::new() };
+        let set = Set::empty(key.spec(part));
         desired.put_set(set_name(&group.stem, part), set);
         for pod in covered_pods(world, &key.scope).filter(|pod| key.pods.matches(&pod.labels)) {
             group.add(desired, pod, Some(part));

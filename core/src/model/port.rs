@@ -26,6 +26,13 @@ pub struct BridgePort {
     pub stations: BTreeSet<Mac>,
 }
 
+impl BridgePort {
+    /// Whether it leads to a network, so that no pod is behind it: by its kind, or because it is one of `uplinks`.
+    pub(crate) fn leads_to_a_network(&self, uplinks: &BTreeSet<Arc<str>>) -> bool {
+        self.kind == PortKind::Uplink || uplinks.contains(&self.name)
+    }
+}
+
 /// What kind of device a bridge port is, as far as it says who can be behind it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum PortKind {

@@ -106,7 +106,7 @@ impl Ruleset {
                 }
             }
             Op::AddSet(name, spec) => {
-                let set = Set { spec: spec.clone(), elements: Elements::new() };
+                let set = Set::empty(spec.clone());
                 match self.sets.insert(name.clone(), set) {
                     None => Ok(()),
                     Some(_) => Err(ApplyError::SetExists(name.clone())),

@@ -177,6 +177,8 @@ pub enum PayloadBase {
 impl Field {
     /// The bits of [`Self::Ip6FragmentOffset`] that are the offset, which is what nft has a name for.
     pub const IP6_OFFSET_BITS: u16 = 0xfff8;
+    /// The bits of [`Self::VlanTag`] that number the VLAN: IEEE 802.1Q section 9.6.
+    pub const VLAN_NUMBER_BITS: u16 = 0x0fff;
 
     /// Every field.
     pub const ALL: [Self; 46] = [

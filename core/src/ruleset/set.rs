@@ -23,6 +23,13 @@ pub struct Set {
     pub elements: Elements,
 }
 
+impl Set {
+    /// A set without elements.
+    pub const fn empty(spec: SetSpec) -> Self {
+        Self { spec, elements: Elements::new() }
+    }
+}
+
 /// What a set is, apart from its elements.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SetSpec {

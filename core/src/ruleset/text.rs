@@ -133,7 +133,7 @@ impl SetSpec {
 
 impl KeyType {
     /// A field with values of this type.
-    const fn sample_field(self) -> Option<Field> {
+    pub const fn sample_field(self) -> Option<Field> {
         Some(match self {
             Self::ArpOperation => Field::ArpOperation,
             Self::Byte => Field::TcpFlags,
@@ -280,7 +280,9 @@ impl Display for Expr {
                     (false, None) => "",
                 };
                 match (mask, value) {
-                    (Some(0x0fff), Datum::RawShort(number)) if *field == Field::VlanTag && !negated => {
+                    (Some(Field::VLAN_NUMBER_BITS), Datum::RawShort(number))
+                        if *field == Field::VlanTag && !negated =>
+                    {
                         write!(f, "vlan id {number}")
                     }
                     (Some(Field::IP6_OFFSET_BITS), Datum::RawShort(bytes))
