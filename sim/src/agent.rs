@@ -7,11 +7,13 @@ use policy_core::model::BridgePort;
 use policy_core::ruleset::Ruleset;
 use policy_core::{Compiler, Config, Input, Kernel, Outcome, Time, Transaction, pump};
 
+use crate::layout::{Seen, Version};
+
 /// A compiler and its kernel.
 pub struct Agent<K> {
     config: Config,
     compiler: Compiler,
-    kernel: K,
+    kernel: Seen<K>,
     started: Instant,
 }
 
@@ -25,8 +27,9 @@ pub struct Reaction {
 }
 
 impl<K: Kernel> Agent<K> {
-    /// An agent that has heard of nothing yet.
-    pub fn new(config: Config, kernel: K) -> Self {
+    /// An agent of this version that has heard of nothing yet.
+    pub(crate) fn new(config: Config, kernel: K, version: Version) -> Self {
+        let kernel = Seen { kernel, by: version };
         Self { compiler: Compiler::new(&config), config, kernel, started: Instant::now() }
     }
 
@@ -55,14 +58,20 @@ impl<K: Kernel> Agent<K> {
         Ok(reaction)
     }
 
-    /// The agent ends, and starts again knowing nothing; the kernel's table stays as it is.
-    pub fn restart(&mut self) {
+    /// The agent ends, and one of `version` starts, knowing nothing; the kernel's table stays as it is.
+    pub(crate) fn start_again(&mut self, version: Version) {
         self.compiler = Compiler::new(&self.config);
+        self.kernel.by = version;
+    }
+
+    /// Its version.
+    pub(crate) const fn version(&self) -> Version {
+        self.kernel.by
     }
 
     /// The kernel, for those who change it behind the agent's back.
     pub const fn kernel_mut(&mut self) -> &mut K {
-        &mut self.kernel
+        &mut self.kernel.kernel
     }
 
     /// The ports that the compiler knows.
@@ -70,18 +79,21 @@ impl<K: Kernel> Agent<K> {
         self.compiler.world().ports()
     }
 
-    /// What the kernel has acknowledged; an error when that is not all that the world demands.
-    pub fn settled(&self) -> Result<&Ruleset> {
+    /// What the kernel has acknowledged, as that holds it; an error when it is not all that the world demands.
+    pub fn settled(&self) -> Result<Ruleset> {
         ensure!(self.compiler.is_settled(), "the agent has not settled although it has nothing left to do");
         ensure!(
             self.compiler.applied() == self.compiler.desired(),
             "the agent calls itself settled, but the kernel acknowledged something else than the world demands"
         );
-        Ok(self.compiler.applied())
+        Ok(self.version().view(self.compiler.applied().clone()))
     }
 
     /// What the kernel holds, read back.
     pub fn observed(&mut self) -> Result<Ruleset> {
-        self.kernel.observe().map_err(|error| anyhow::anyhow!("the kernel's table cannot be read: {error}"))
+        self.kernel
+            .kernel
+            .observe()
+            .map_err(|error| anyhow::anyhow!("the kernel's table cannot be read: {error}"))
     }
 }

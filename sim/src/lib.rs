@@ -49,6 +49,7 @@ pub mod inside;
 pub mod isolate;
 pub mod junit;
 pub mod kind;
+mod layout;
 pub mod links;
 pub mod listing;
 pub mod matrix;

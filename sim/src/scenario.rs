@@ -204,13 +204,24 @@ pub enum AgentOrder {
     Start,
     /// It ends.
     Stop,
+    /// It ends, and one of another version starts, whose table is laid out in another way; or after that, one of the first again.
+    Upgrade,
+}
+
+/// Whose place an agent takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Succession {
+    /// That of one of its own version.
+    Same,
+    /// That of one of another version.
+    Other,
 }
 
 /// A part of an [`AgentOrder`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AgentChange {
     /// It starts, and lists everything.
-    Start,
+    Start(Succession),
     /// It ends.
     Stop,
 }

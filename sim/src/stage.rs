@@ -23,8 +23,8 @@ use crate::plan::{Segments, Station, StationId};
 use crate::probe::Probe;
 use crate::rewire::{Wires, settle_guests};
 use crate::scenario::{
-    AgentChange, AgentOrder, Expect, Patch, Place, Relabel, Scenario, ScenarioError, Step, Tampering, Target,
-    Wanted,
+    AgentChange, AgentOrder, Expect, Patch, Place, Relabel, Scenario, ScenarioError, Step, Succession,
+    Tampering, Target, Wanted,
 };
 
 /// The start of a scenario or one of its steps, ready to be carried out.
@@ -340,8 +340,8 @@ impl<'a> Stager<'a> {
 
     /// Ends or starts the agent of `node`.
     fn order(&mut self, draft: &mut Draft, node: &str, order: AgentOrder) -> Result<(), String> {
-        let stops = matches!(order, AgentOrder::Restart | AgentOrder::Stop);
-        let starts = matches!(order, AgentOrder::Restart | AgentOrder::Start);
+        let stops = matches!(order, AgentOrder::Restart | AgentOrder::Stop | AgentOrder::Upgrade);
+        let starts = !matches!(order, AgentOrder::Stop);
         let runs = self.agents.insert(node.to_owned(), starts) == Some(true);
         if stops != runs {
             let state = if runs { "runs already" } else { "does not run" };
@@ -352,7 +352,9 @@ impl<'a> Stager<'a> {
             draft.events.push(agent(AgentChange::Stop));
         }
         if starts {
-            draft.events.push(agent(AgentChange::Start));
+            let upgraded = order == AgentOrder::Upgrade;
+            let succession = if upgraded { Succession::Other } else { Succession::Same };
+            draft.events.push(agent(AgentChange::Start(succession)));
             self.list_everything(node, draft);
         }
         Ok(())

@@ -82,6 +82,7 @@ pub(crate) fn dhcp_client(direction: Direction) -> ChainName {
 /// A ruleset of the fixed parts alone.
 pub(crate) fn skeleton(config: &Config) -> Ruleset {
     let mut ruleset = Ruleset::default();
+    ruleset.mark_layout();
     for (name, key) in [
         (egress_port(), KeyType::Index),
         (ingress_port(), KeyType::Index),

@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{ChainName, Elements, Key, Op, Ruleset, SetName};
+use super::{Chain, ChainName, Elements, Key, Op, Rule, Ruleset, Set, SetName};
 use crate::output::Scope;
 
 /// The names and keys at which two rulesets may differ.
@@ -43,7 +43,7 @@ impl Dirty {
                 continue;
             }
             let keys = [left, right].into_iter().flatten().flat_map(|set| set.elements.keys());
-            let element = |set: Option<&super::Set>, key| set.and_then(|set| set.elements.get(key)).cloned();
+            let element = |set: Option<&Set>, key| set.and_then(|set| set.elements.get(key)).cloned();
             let differing = keys.filter(|key| element(left, key) != element(right, key)).cloned().collect();
             sets.insert(name.clone(), differing);
         }
@@ -61,55 +61,123 @@ impl Dirty {
 
 /// The smallest list of operations that leads from `from` to `to`, and what it starts from.
 ///
-/// Where a chain or set changes its nature (hook, key, flags, comment), no operation can do that to an object in use:
-/// the answer is then a replacement of the whole table, still one commit.
+/// Where a set or a base chain changes its nature (hook, key, flags, comment), no operation can do that to an object in use: it
+/// is deleted and made anew in the same commit, and so are the rules that look into the set. All else stays, what packets
+/// have put into dynamic sets with it. Where a chain does that which others lead to, the answer is a replacement of the
+/// whole table, still one commit.
 pub fn diff(from: &Ruleset, to: &Ruleset) -> (Scope, Vec<Op>) {
     diff_within(from, to, &Dirty::between(from, to))
 }
 
 /// [`diff`], looking only at what is `dirty`: its cost follows the change, not the rulesets.
 pub fn diff_within(from: &Ruleset, to: &Ruleset, dirty: &Dirty) -> (Scope, Vec<Op>) {
-    if changes_nature(from, to, dirty) {
+    let reborn = Reborn::among(from, to, dirty);
+    if reborn.table {
         let empty = Ruleset::default();
-        return (Scope::Replace, operations(&empty, to, &Dirty::between(&empty, to)));
+        let dirty = Dirty::between(&empty, to);
+        return (Scope::Replace, operations(&empty, to, &dirty, &Reborn::default()));
     }
-    (Scope::Change, operations(from, to, dirty))
+    (Scope::Change, operations(from, to, dirty, &reborn))
 }
 
-fn changes_nature(from: &Ruleset, to: &Ruleset, dirty: &Dirty) -> bool {
-    let chain = |name: &ChainName| match (from.chains.get(name), to.chains.get(name)) {
-        (Some(old), Some(new)) => old.spec != new.spec,
-        (None, _) | (_, None) => false,
-    };
-    let set = |name: &SetName| match (from.sets.get(name), to.sets.get(name)) {
-        (Some(old), Some(new)) => old.spec != new.spec,
-        (None, _) | (_, None) => false,
-    };
-    dirty.chains.iter().any(chain) || dirty.sets.keys().any(set)
+/// What exists before and after, but as something else.
+#[derive(Default)]
+struct Reborn<'a> {
+    /// Base chains, to which nothing leads.
+    chains: BTreeSet<&'a ChainName>,
+    sets: BTreeSet<&'a SetName>,
+    /// Chains whose rules look into one of `sets`.
+    readers: BTreeSet<&'a ChainName>,
+    /// A chain to which others may lead: everything.
+    table: bool,
+}
+
+impl<'a> Reborn<'a> {
+    fn among(from: &'a Ruleset, to: &Ruleset, dirty: &'a Dirty) -> Self {
+        let mut reborn = Self::default();
+        for name in &dirty.chains {
+            if let (Some(old), Some(new)) = (from.chains.get(name), to.chains.get(name))
+                && old.spec != new.spec
+            {
+                reborn.table |= old.spec.base.is_none();
+                reborn.chains.insert(name);
+            }
+        }
+        let changed = |name: &&SetName| {
+            let specs = [from, to].map(|ruleset| ruleset.sets.get(*name).map(|set| &set.spec));
+            matches!(specs, [Some(old), Some(new)] if old != new)
+        };
+        reborn.sets = dirty.sets.keys().filter(changed).collect();
+        if !reborn.sets.is_empty() {
+            let reads = |rule: &Rule| rule.sets().any(|set| reborn.sets.contains(set));
+            let readers = from.chains.iter().filter(|(_, chain)| chain.rules.iter().any(reads));
+            reborn.readers = readers.map(|(name, _)| name).collect();
+        }
+        reborn
+    }
+
+    /// What must go before anything can come.
+    fn farewell(&self, from: &Ruleset) -> Vec<Op> {
+        let emptied = self.readers.union(&self.chains).filter(|name| {
+            let chain = from.chains.get(**name);
+            chain.is_some_and(|chain| !chain.rules.is_empty())
+        });
+        let mut ops: Vec<Op> = emptied.map(|name| Op::SetRules((*name).clone(), Vec::new())).collect();
+        ops.extend(self.chains.iter().map(|name| Op::DelChain((*name).clone())));
+        for name in &self.sets {
+            let elements = from.sets.get(*name).filter(|set| set.spec.verdict_map).map(|set| &set.elements);
+            if let Some(elements) = elements.filter(|elements| !elements.is_empty()) {
+                ops.push(Op::DelElements((*name).clone(), elements.clone()));
+            }
+        }
+        ops.extend(self.sets.iter().map(|name| Op::DelSet((*name).clone())));
+        ops
+    }
+
+    /// A chain as it is after the farewell.
+    fn chain<'r>(&self, from: &'r Ruleset, name: &ChainName) -> Option<&'r Chain> {
+        from.chains.get(name).filter(|_| !self.chains.contains(name))
+    }
+
+    /// The rules of a chain after the farewell.
+    fn rules<'r>(&self, from: &'r Ruleset, name: &ChainName) -> &'r [Rule] {
+        let chain = self.chain(from, name).filter(|_| !self.readers.contains(name));
+        chain.map_or(&[], |chain| &chain.rules)
+    }
+
+    /// A set as it is after the farewell.
+    fn set<'r>(&self, from: &'r Ruleset, name: &SetName) -> Option<&'r Set> {
+        from.sets.get(name).filter(|_| !self.sets.contains(name))
+    }
 }
 
 /// What exists is created before it is referred to, and deleted after the last reference to it is gone.
-fn operations(from: &Ruleset, to: &Ruleset, dirty: &Dirty) -> Vec<Op> {
-    let mut ops = Vec::new();
+fn operations(from: &Ruleset, to: &Ruleset, dirty: &Dirty, reborn: &Reborn<'_>) -> Vec<Op> {
+    let mut ops = reborn.farewell(from);
     for name in dirty.sets.keys() {
-        if let (None, Some(set)) = (from.sets.get(name), to.sets.get(name)) {
+        if let (None, Some(set)) = (reborn.set(from, name), to.sets.get(name)) {
             ops.push(Op::AddSet(name.clone(), set.spec.clone()));
         }
     }
     for name in &dirty.chains {
-        if let (None, Some(chain)) = (from.chains.get(name), to.chains.get(name)) {
+        if let (None, Some(chain)) = (reborn.chain(from, name), to.chains.get(name)) {
             ops.push(Op::AddChain(name.clone(), chain.spec.clone()));
         }
     }
-    for name in &dirty.chains {
-        let old = from.chains.get(name).map_or(&[][..], |chain| &chain.rules);
-        let new = to.chains.get(name).map_or(&[][..], |chain| &chain.rules);
+    for name in dirty.chains.iter().collect::<BTreeSet<_>>().union(&reborn.readers) {
+        let old = reborn.rules(from, name);
+        let new = to.chains.get(*name).map_or(&[][..], |chain| &chain.rules);
         if old != new {
-            ops.push(Op::SetRules(name.clone(), new.to_vec()));
+            ops.push(Op::SetRules((*name).clone(), new.to_vec()));
         }
     }
     for (name, keys) in &dirty.sets {
-        element_operations(&mut ops, from, to, name, keys);
+        let (old, new) = (from.sets.get(name), to.sets.get(name));
+        match new.filter(|_| reborn.sets.contains(name)) {
+            None => element_operations(&mut ops, old, new, name, keys),
+            Some(new) if new.elements.is_empty() => {}
+            Some(new) => ops.push(Op::AddElements(name.clone(), new.elements.clone())),
+        }
     }
     for name in &dirty.chains {
         if from.chains.contains_key(name) && !to.chains.contains_key(name) {
@@ -125,8 +193,13 @@ fn operations(from: &Ruleset, to: &Ruleset, dirty: &Dirty) -> Vec<Op> {
 }
 
 /// The elements of one set: a map's elements go even when the whole map goes, because they hold chains.
-fn element_operations(ops: &mut Vec<Op>, from: &Ruleset, to: &Ruleset, name: &SetName, keys: &BTreeSet<Key>) {
-    let (old, new) = (from.sets.get(name), to.sets.get(name));
+fn element_operations(
+    ops: &mut Vec<Op>,
+    old: Option<&Set>,
+    new: Option<&Set>,
+    name: &SetName,
+    keys: &BTreeSet<Key>,
+) {
     if new.is_none() && old.is_some_and(|set| !set.spec.verdict_map) {
         return;
     }

@@ -8,6 +8,7 @@ mod apply;
 mod diff;
 mod expr;
 mod field;
+mod layout;
 mod name;
 mod set;
 mod text;
@@ -23,6 +24,7 @@ pub use apply::ApplyError;
 pub use diff::{Dirty, diff, diff_within};
 pub use expr::{ConnectionState, Expr, Heading, Rule, Verdict};
 pub use field::{Datum, ExtensionHeader, Field, InterfaceName, KeyType, Location, MetaKey, PayloadBase};
+pub use layout::{LAYOUT, LAYOUT_STEM};
 pub use name::{
     COMMENT_BYTES_MAX, ChainName, LOG_PREFIX_BYTES_MAX, NAME_BYTES_MAX, SetName, comment, fingerprint,
     readable,

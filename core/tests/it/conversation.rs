@@ -373,8 +373,8 @@ fn a_chain_that_changes_its_nature_is_replaced_with_the_whole_table() {
     compiler.handle_input(Input::Tampered, at(1));
     assert_eq!(compiler.poll_output(), Some(Output::ObserveTouched));
     let mut found = compiler.desired().clone();
-    let wrong = ChainSpec { base: None, comment: "once a base chain".into() };
-    found.chains.values_mut().find(|chain| chain.spec.base.is_some()).unwrap().spec = wrong;
+    let wrong = ChainSpec { base: None, comment: "by somebody else".into() };
+    found.chains.values_mut().find(|chain| chain.spec.base.is_none()).unwrap().spec = wrong;
     compiler.handle_input(Input::Observed(found.clone()), at(1));
     let transaction = transaction(&mut compiler);
     assert_eq!(transaction.scope, Scope::Replace);

@@ -106,14 +106,67 @@ fn with_set(spec: SetSpec, elements: Elements) -> Ruleset {
 
 #[test_case(&table(), &with_chain(base("b", Hook::Forward, 0, false, []).1.spec); "a chain becomes a base chain")]
 #[test_case(&table(), &with_chain(ChainSpec { base: None, comment: "to shop/a".into() }); "a chain gets a comment")]
-#[test_case(&with_set(plain([KeyType::Ip4]), keys([one(ip4("10.0.0.9"))])), &with_set(plain([KeyType::Ip6]), keys([one(ip6("fd00::9"))])); "a set gets another key")]
-#[test_case(&with_set(plain([KeyType::Ip4]), Elements::new()), &with_set(verdict_map(KeyType::Ip4), Elements::new()); "a set becomes a map")]
-fn what_cannot_change_its_nature_is_replaced_with_the_table(from: &Ruleset, to: &Ruleset) {
+fn a_chain_that_others_lead_to_and_that_changes_its_nature_is_replaced_with_the_table(
+    from: &Ruleset,
+    to: &Ruleset,
+) {
     let (scope, ops) = diff(from, to);
     assert_eq!(scope, Scope::Replace);
     let mut after = from.clone();
     assert_eq!(after.apply(&Transaction { scope, ..change(ops) }), Ok(()));
     assert_eq!(&after, to);
+}
+
+#[test_case(&with_set(plain([KeyType::Ip4]), keys([one(ip4("10.0.0.9"))])), &with_set(plain([KeyType::Ip6]), keys([one(ip6("fd00::9"))])); "a set gets another key")]
+#[test_case(&with_set(plain([KeyType::Ip4]), Elements::new()), &with_set(verdict_map(KeyType::Ip4), Elements::new()); "a set becomes a map")]
+fn a_set_that_changes_its_nature_is_made_anew_and_nothing_else_is(from: &Ruleset, to: &Ruleset) {
+    let (scope, ops) = diff(from, to);
+    assert_eq!(scope, Scope::Change);
+    assert!(words(&ops).iter().all(|word| word.ends_with("unused")), "{:?}", words(&ops));
+    let mut after = from.clone();
+    assert_eq!(after.apply(&change(ops)), Ok(()));
+    assert_eq!(&after, to);
+}
+
+/// Its elements too that are the same as before, and the rules that look into it.
+#[test]
+fn what_looks_into_a_set_that_is_made_anew_is_written_again() {
+    let mut to = table();
+    for set in to.sets.values_mut() {
+        set.spec.comment = "of another version".into();
+    }
+    let (scope, ops) = diff(&table(), &to);
+    assert_eq!(scope, Scope::Change);
+    let wanted = [
+        "0 rules in in/a",
+        "delete 1 of owners",
+        "delete set owners",
+        "delete set peers",
+        "add set owners",
+        "add set peers",
+        "1 rules in in/a",
+        "add 1 to owners",
+        "add 2 to peers",
+    ];
+    assert_eq!(words(&ops), wanted);
+    let mut after = table();
+    assert_eq!(after.apply(&change(ops)), Ok(()));
+    assert_eq!(after, to);
+}
+
+#[test]
+fn a_base_chain_that_changes_its_nature_is_made_anew_and_nothing_else_is() {
+    let with = |priority| {
+        let mut table = table();
+        table.chains.extend([base("b", Hook::Forward, priority, false, [rule([accept()])])]);
+        table
+    };
+    let (scope, ops) = diff(&with(0), &with(1));
+    assert_eq!(scope, Scope::Change);
+    assert_eq!(words(&ops), ["0 rules in b", "delete chain b", "add chain b", "1 rules in b"]);
+    let mut after = with(0);
+    assert_eq!(after.apply(&change(ops)), Ok(()));
+    assert_eq!(after, with(1));
 }
 
 #[test]

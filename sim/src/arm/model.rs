@@ -9,6 +9,7 @@ use policy_core::{Config, Input, Kernel, SinkFault, Transaction};
 
 use super::{Arm, Played, listing_of};
 use crate::agent::Agent;
+use crate::layout::Version;
 use crate::path::NodeView;
 use crate::plan::{Position, Station, StationId, uplink};
 use crate::scenario::{AgentChange, Tampering};
@@ -80,9 +81,9 @@ impl ModelArm {
 
     fn carry_out(&mut self, event: &Event, played: &mut Played) -> Result<()> {
         match event {
-            Event::Agent { node, change: AgentChange::Start } => {
+            Event::Agent { node, change: AgentChange::Start(succession) } => {
                 let node = self.node(node)?;
-                node.agent.restart();
+                node.agent.start_again(succession.after(node.agent.version()));
                 node.runs = true;
                 Ok(())
             }
@@ -113,7 +114,7 @@ impl ModelArm {
 impl Node {
     fn new(config: Config, is_one_of_several: bool) -> Self {
         Self {
-            agent: Agent::new(config, ValueKernel::default()),
+            agent: Agent::new(config, ValueKernel::default(), Version::This),
             wires: BTreeMap::new(),
             uplinks: BTreeMap::new(),
             // Low numbers belong to the loopback interface and the bridges.
@@ -181,7 +182,7 @@ impl Node {
 
     /// What the kernel holds.
     fn ruleset(&mut self) -> Result<Ruleset> {
-        if self.runs { self.agent.settled().cloned() } else { self.agent.observed() }
+        if self.runs { self.agent.settled() } else { self.agent.observed() }
     }
 
     fn view<'a>(&self, ruleset: &'a Ruleset) -> NodeView<'a> {

@@ -15,8 +15,9 @@ use policy_core::{Config, Kernel as _};
 use super::bed::Bed;
 use super::node_agent::{NodeAgent, notice_tampering};
 use super::{Arm, Played};
+use crate::layout::Version;
 use crate::netns::Namespace;
-use crate::scenario::AgentChange;
+use crate::scenario::{AgentChange, Succession};
 use crate::stage::{Event, Stage};
 
 /// Plays stages with packets. Must live in a network namespace of its own.
@@ -26,6 +27,8 @@ pub struct NetnsArm {
     agents: BTreeMap<String, (NodeAgent<NftKernel>, Monitor)>,
     /// The settings of each node's agent.
     configs: BTreeMap<String, Config>,
+    /// Which version each node's last agent is of.
+    versions: BTreeMap<String, Version>,
 }
 
 impl NetnsArm {
@@ -35,9 +38,9 @@ impl NetnsArm {
         let nodes: Vec<String> = configs.iter().map(|config| config.node.to_string()).collect();
         let bed = Bed::new(&nodes, slowness)?;
         let configs = nodes.iter().cloned().zip(configs).collect();
-        let mut arm = Self { bed, agents: BTreeMap::new(), configs };
+        let mut arm = Self { bed, agents: BTreeMap::new(), configs, versions: BTreeMap::new() };
         for node in &nodes {
-            arm.start_agent(node)?;
+            arm.start_agent(node, Succession::Same)?;
         }
         Ok(arm)
     }
@@ -47,13 +50,16 @@ impl NetnsArm {
         self.bed.namespaces()
     }
 
-    fn start_agent(&mut self, node: &str) -> Result<()> {
+    fn start_agent(&mut self, node: &str, succession: Succession) -> Result<()> {
+        let last = self.versions.entry(node.to_owned()).or_default();
+        *last = succession.after(*last);
+        let version = *last;
         let config = self.configs.get(node).cloned().with_context(|| format!("there is no node {node}"))?;
         let namespace = &self.bed.node(node)?.namespace;
         let started = namespace.run(|| {
             let kernel = NftKernel::open().context("cannot open the nftables driver")?;
             let monitor = kernel.monitor().context("cannot listen to changes of the tables")?;
-            anyhow::Ok((NodeAgent::start(config, kernel)?, monitor))
+            anyhow::Ok((NodeAgent::start(config, kernel, version)?, monitor))
         });
         self.agents.insert(node.to_owned(), started??);
         Ok(())
@@ -62,7 +68,9 @@ impl NetnsArm {
     fn carry_out(&mut self, event: &Event, played: &mut Played) -> Result<()> {
         let Bed { runtime, wiring, .. } = &mut self.bed;
         match event {
-            Event::Agent { node, change: AgentChange::Start } => self.start_agent(node)?,
+            Event::Agent { node, change: AgentChange::Start(succession) } => {
+                self.start_agent(node, *succession)?;
+            }
             Event::Agent { node, change: AgentChange::Stop } => {
                 self.agents.remove(node).context("an agent that is stopped cannot end")?;
             }
@@ -99,8 +107,8 @@ impl NetnsArm {
         };
         let observed = agent.observed()?;
         let settled = agent.settled()?;
-        self.bed.compare(node, &observed, settled, played)?;
-        Ok(settled.clone())
+        self.bed.compare(node, &observed, &settled, played)?;
+        Ok(settled)
     }
 
     /// What the kernels of all nodes hold.

@@ -11,6 +11,7 @@ use policy_core::{Config, Input, Kernel};
 use super::Played;
 use super::wiring::Node;
 use crate::agent::Agent;
+use crate::layout::Version;
 
 /// How long the kernel may take to report something; it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,10 +25,10 @@ pub(super) struct NodeAgent<K> {
 }
 
 impl<K: Kernel> NodeAgent<K> {
-    /// Starts the agent with `config` in the network namespace that this thread is in.
-    pub(super) fn start(config: Config, kernel: K) -> Result<Self> {
+    /// Starts an agent of `version` with `config` in the network namespace that this thread is in.
+    pub(super) fn start(config: Config, kernel: K, version: Version) -> Result<Self> {
         let watcher = Links::open().context("cannot watch the node's links")?;
-        Ok(Self { agent: Agent::new(config, kernel), watcher, listed: false })
+        Ok(Self { agent: Agent::new(config, kernel, version), watcher, listed: false })
     }
 
     /// Passes on what the kernel says about ports until the agent knows those of `node`, and no others. The first time

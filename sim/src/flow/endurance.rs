@@ -9,11 +9,10 @@ use core::time::Duration;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use driver_nft::StateWish;
 use serde_json::Value;
 
@@ -25,7 +24,6 @@ use crate::arm::NetnsArm;
 use crate::inside::ability;
 use crate::isolate;
 use crate::netns::Namespace;
-use crate::probe::Family;
 use crate::programs::nft;
 use crate::scenario::Scenario;
 use crate::stage::{Stage, stages};
@@ -154,7 +152,7 @@ impl Node {
         let before = self.keeper.size()?;
         let began_with = self.objects_of_the_kernel()?;
         let mut flows = self.course.begin()?;
-        let denied = self.deny(&flows)?;
+        let denied = self.course.deny(&flows)?;
         let begun = Instant::now();
         let mut complaints = Vec::new();
         let mut left = wanted.deeds;
@@ -200,22 +198,6 @@ impl Node {
         )?;
         writeln!(out, "in {:.1} minutes; allowed: {}", took.as_secs_f64() / 60.0, flows.lines)?;
         Ok(())
-    }
-
-    /// Begins what nobody allows: a bystander knocks at the server, whose MAC it knows without asking.
-    fn deny(&self, flows: &Flows) -> Result<Denied> {
-        let denied = Denied::default();
-        let ([stranger, _], [ip4, _]) = (script::BYSTANDERS, script::addresses(script::SERVER));
-        let mac = script::mac(&ip4.to_string());
-        for family in [Family::Ipv4, Family::Ipv6] {
-            let ends = self.course.ends([stranger, script::SERVER], family)?;
-            let address = ends.destination.to_string();
-            let neighbour = ["neighbour", "replace", &address, "lladdr", &mac, "dev", "net1"];
-            let status = ends.from.run(|| Command::new("ip").args(neighbour).status())?;
-            ensure!(status.context("cannot start ip")?.success(), "cannot name the neighbour {address}");
-            denied.begin(&flows.lines, &ends)?;
-        }
-        Ok(denied)
     }
 
     fn carry_out(&mut self, deed: Deed) -> Result<()> {

@@ -16,6 +16,7 @@ mod stream;
 use core::time::Duration;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -27,6 +28,7 @@ use crate::isolate;
 use crate::probe::Family;
 use crate::scenario::Scenario;
 use crate::stage::{Stage, stages};
+use denied::Denied;
 use line::{Ends, Lines};
 use ping::Ping;
 
@@ -51,7 +53,7 @@ pub fn endure(host: &str, state: StateWish, slowness: u32, out: &mut dyn Write) 
     let mut unrelated = Vec::new();
     for stage in &stages {
         let deed = script::deed(&stage.name);
-        if deed == script::Deed::Unrelated || deed == script::Deed::Restart {
+        if matches!(deed, script::Deed::Unrelated | script::Deed::Restart | script::Deed::Upgrade) {
             unrelated.push(stage);
             continue;
         }
@@ -97,25 +99,52 @@ impl Flows {
 }
 
 impl Course {
-    /// Runs flows that stay allowed through changes that do not concern them.
+    /// Runs flows that stay allowed, beside what never is, through changes that do not concern them.
     fn bystand(&mut self, stages: &[&Stage], out: &mut dyn Write) -> Result<Vec<String>> {
         let started = Instant::now();
         let mut flows = self.begin()?;
-        let (mut changes, mut restarts) = (0_u32, 0_u32);
+        let denied = self.deny(&flows)?;
+        let (mut changes, mut restarts, mut upgrades) = (0_u32, 0_u32, 0_u32);
         for stage in stages {
             let played = self.arm.change(stage).with_context(|| format!("in {:?}", stage.name))?;
             flows.lines.wait_for_more(self.patience).with_context(|| format!("after {:?}", stage.name))?;
-            if script::deed(&stage.name) == script::Deed::Restart {
+            let deed = script::deed(&stage.name);
+            if deed == script::Deed::Restart {
                 restarts += 1;
-            } else {
-                ensure!(!played.commits.is_empty(), "{:?} changes nothing in the kernel", stage.name);
-                changes += 1;
+                continue;
             }
+            ensure!(!played.commits.is_empty(), "{:?} changes nothing in the kernel", stage.name);
+            *(if deed == script::Deed::Upgrade { &mut upgrades } else { &mut changes }) += 1;
         }
-        let complaints = flows.finish(self.patience)?;
+        let mut complaints = flows.finish(self.patience)?;
+        let (tried, arrived) = (denied.tried(), denied.arrived());
+        if arrived > 0 || tried == 0 {
+            complaints.push(format!("of {tried} denied packets and connections, {arrived} arrived"));
+        }
         let took = started.elapsed().as_secs_f64();
-        writeln!(out, "{changes} unrelated changes and {restarts} restarts in {took:.1} s: {}", flows.lines)?;
+        writeln!(
+            out,
+            "{changes} unrelated changes, {restarts} restarts and {upgrades} upgrades in {took:.1} s: {}; {tried} denied \
+             packets and connections tried, {arrived} arrived",
+            flows.lines
+        )?;
         Ok(complaints)
+    }
+
+    /// Begins what nobody allows: a bystander knocks at the server, whose MAC it knows without asking.
+    fn deny(&self, flows: &Flows) -> Result<Denied> {
+        let denied = Denied::default();
+        let ([stranger, _], [ip4, _]) = (script::BYSTANDERS, script::addresses(script::SERVER));
+        let mac = script::mac(&ip4.to_string());
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let ends = self.ends([stranger, script::SERVER], family)?;
+            let address = ends.destination.to_string();
+            let neighbour = ["neighbour", "replace", &address, "lladdr", &mac, "dev", "net1"];
+            let status = ends.from.run(|| Command::new("ip").args(neighbour).status())?;
+            ensure!(status.context("cannot start ip")?.success(), "cannot name the neighbour {address}");
+            denied.begin(&flows.lines, &ends)?;
+        }
+        Ok(denied)
     }
 
     /// Runs flows until a commit cuts them.

@@ -1,4 +1,5 @@
-//! What happens while flows run, as a scenario: a hundred changes that do not concern them, twenty restarts, and two cuts.
+//! What happens while flows run, as a scenario: a hundred changes that do not concern them, twenty restarts,
+//! ten upgrades or downgrades of the agent, and two cuts.
 
 use core::net::IpAddr;
 
@@ -15,6 +16,8 @@ const OTHERS: [&str; 2] = ["shop.first", "shop.second"];
 pub(super) const CHANGES: u32 = 100;
 /// How often the agent restarts.
 pub(super) const RESTARTS: u32 = 20;
+/// How often another version of the agent takes over, whose table is laid out in another way.
+pub(super) const UPGRADES: u32 = 10;
 
 /// The kinds of steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +30,8 @@ pub(super) enum Deed {
     Set,
     /// Something happens that does not concern the flows.
     Unrelated,
+    /// Another version of the agent takes over.
+    Upgrade,
 }
 
 /// What kind of step has this name.
@@ -35,6 +40,7 @@ pub(super) fn deed(name: &str) -> Deed {
         Some("cut") => Deed::Cut,
         Some("restart") => Deed::Restart,
         Some("unrelated") => Deed::Unrelated,
+        Some("upgrade") => Deed::Upgrade,
         _ => Deed::Set,
     }
 }
@@ -71,6 +77,9 @@ pub(super) fn scenario() -> String {
         text += &unrelated(number);
         if number.is_multiple_of(CHANGES / RESTARTS) {
             text.extend([format!("- {{name: 'restart: {number}', agent: restart, expect: {{}}}}\n")]);
+        }
+        if number.is_multiple_of(CHANGES / UPGRADES) {
+            text.extend([format!("- {{name: 'upgrade: {number}', agent: upgrade, expect: {{}}}}\n")]);
         }
     }
     for (direction, policy) in [("ingress", "server"), ("egress", "client")] {
@@ -174,6 +183,7 @@ mod tests {
         let count = |wanted| u32::try_from(stages.iter().filter(|stage| deed(&stage.name) == wanted).count());
         assert_eq!(count(Deed::Unrelated), Ok(CHANGES));
         assert_eq!(count(Deed::Restart), Ok(RESTARTS));
+        assert_eq!(count(Deed::Upgrade), Ok(UPGRADES));
         assert_eq!(count(Deed::Cut), Ok(2));
     }
 }

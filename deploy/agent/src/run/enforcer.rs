@@ -15,6 +15,9 @@ use super::{Content, Health, Message};
 /// How many messages are taken in at most before the kernel is served: a flood of events must not keep it waiting.
 const BATCH: usize = 4_096;
 
+/// How often in a row a change may be overtaken before that counts as refused: with the core's growing pauses, for 1.2 s.
+const OVERTAKEN_MAX: u32 = 6;
+
 /// The core, its kernel, and what they are told.
 pub(crate) struct Enforcer<K> {
     attendant: Attendant<Option<Journal>>,
@@ -24,8 +27,8 @@ pub(crate) struct Enforcer<K> {
     /// When the oldest event was heard of that the kernel has not been served with.
     oldest: Option<Instant>,
     health: Health,
-    /// Whether the kernel had no time for the last transaction, or somebody else was faster: that is nothing unless it goes on.
-    overtaken: bool,
+    /// How often in a row somebody else was faster than a change, or the kernel had no time for it.
+    overtaken: u32,
     feedback: Feedback,
 }
 
@@ -45,7 +48,7 @@ impl<K: Kernel> Enforcer<K> {
             started: Instant::now(),
             oldest: None,
             health: Health::default(),
-            overtaken: false,
+            overtaken: 0,
             feedback,
         }
     }
@@ -119,8 +122,8 @@ impl<K: Kernel> Enforcer<K> {
     fn refused(&mut self, Generation(generation): Generation, reason: K::Error) {
         let shown = reason.to_string();
         let fault: SinkFault = reason.into();
-        if fault == SinkFault::Busy && !self.overtaken {
-            self.overtaken = true;
+        if fault == SinkFault::Busy && self.overtaken < OVERTAKEN_MAX {
+            self.overtaken += 1;
             info!(generation, reason = %shown, "somebody else was faster than a change; it is tried again");
             return;
         }
@@ -141,7 +144,7 @@ impl<K: Kernel> Enforcer<K> {
                     let waited_us = waited.map_or(0, |waited| waited.as_micros());
                     info!(generation, ops, waited_us, "the kernel has committed a change");
                     self.feedback.committed(ops, waited);
-                    (self.health.refused, self.overtaken) = (false, false);
+                    (self.health.refused, self.overtaken) = (false, 0);
                 }
                 Outcome::Refused(transaction, reason) => self.refused(transaction.generation, reason),
                 Outcome::Reported(report) => self.feedback.problems(report.object, report.problems),

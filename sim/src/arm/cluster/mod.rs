@@ -27,6 +27,7 @@ use super::bed::Bed;
 use super::model::ValueKernel;
 use super::node_agent::NodeAgent;
 use super::{Arm, Played};
+use crate::layout::Version;
 use crate::plane::Access;
 use crate::relay;
 use crate::scenario::{AgentChange, Scenario};
@@ -101,7 +102,8 @@ impl ClusterArm {
     fn carry_out(&mut self, event: &Event) -> Result<()> {
         let Bed { runtime, wiring, .. } = &mut self.bed;
         match event {
-            Event::Agent { node, change: AgentChange::Start } => drop(self.running.insert(node.clone())),
+            // The program knows one version, its own.
+            Event::Agent { node, change: AgentChange::Start(_) } => drop(self.running.insert(node.clone())),
             Event::Agent { node, change: AgentChange::Stop } => {
                 self.running.remove(node);
                 self.agents.remove(node).context("an agent that is stopped cannot end")?.process.end()?;
@@ -162,7 +164,7 @@ impl ClusterArm {
             let there = self.bed.node(node)?;
             let process = AgentProcess::start(&self.equipment.agent, &arguments, &there.namespace)?;
             let (mut shadow, kernel, monitor) = there.namespace.run(|| {
-                let shadow = NodeAgent::start(config.clone(), ValueKernel::default())?;
+                let shadow = NodeAgent::start(config.clone(), ValueKernel::default(), Version::This)?;
                 let kernel = NftKernel::open().context("cannot open the nftables driver")?;
                 let monitor = kernel.monitor().context("cannot listen to changes of the tables")?;
                 anyhow::Ok((shadow, kernel, monitor))
@@ -223,7 +225,7 @@ impl Node {
     /// Waits until the kernel holds what the shadow holds; returns that.
     fn agree(&mut self, name: &str, patience: Duration, played: &mut Played) -> Result<Ruleset> {
         let deadline = Instant::now() + patience;
-        let wanted = self.shadow.agent.settled()?.clone();
+        let wanted = self.shadow.agent.settled()?;
         loop {
             let held = self.kernel.observe().context("cannot read the table")?;
             if held == wanted {
@@ -255,7 +257,7 @@ impl Arm for ClusterArm {
         for (name, node) in &mut self.agents {
             let held = node.kernel.observe().context("cannot read the table")?;
             let settled = node.shadow.agent.settled()?;
-            self.bed.compare(name, &held, settled, &mut played)?;
+            self.bed.compare(name, &held, &settled, &mut played)?;
         }
         self.bed.probe(stage, &rulesets, &mut played)?;
         for (name, node) in &mut self.agents {
