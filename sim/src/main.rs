@@ -78,6 +78,7 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         cargo ci endure                          ten minutes on this kernel\n  \
         cargo ci endure --minutes 60 --seed 7\n  \
+        cargo ci endure --other OLD            with upgrades and downgrades between this version and a program OLD\n  \
         cargo ci vm --release -- target/release/sim endure --minutes 60 --patience 4    on Debian's kernels")]
     Endure {
         /// How long, in minutes.
@@ -92,6 +93,9 @@ enum Command {
         /// The program of the agent [default: mnp-nft-bridge beside this program].
         #[arg(long, value_name = "FILE")]
         agent: Option<PathBuf>,
+        /// The program of another version of the agent: with each start, the two take turns.
+        #[arg(long, value_name = "FILE")]
+        other: Option<PathBuf>,
         #[command(flatten)]
         pace: Pace,
     },
@@ -170,8 +174,8 @@ fn main() -> ExitCode {
         Command::Plane { programs, directory, host } => {
             return to_parent(plane::run(&programs, directory, &host, &mut out), &mut out);
         }
-        Command::Endure { minutes, deeds, seed, agent, pace } => {
-            let endurance = endurance([minutes, deeds], seed, agent, &pace);
+        Command::Endure { minutes, deeds, seed, agent, other, pace } => {
+            let endurance = endurance([minutes, deeds], seed, [agent, other], &pace);
             match (endurance, pace.host) {
                 (Ok(endurance), Some(host)) => return to_parent(endurance.run(&host, &mut out), &mut out),
                 (Ok(endurance), None) => endure(&endurance, &mut out),
@@ -222,7 +226,7 @@ fn status(good: bool) -> ExitCode {
 fn endurance(
     [minutes, deeds]: [u64; 2],
     seed: Option<u64>,
-    agent: Option<PathBuf>,
+    [agent, other]: [Option<PathBuf>; 2],
     pace: &Pace,
 ) -> Result<Endurance> {
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -231,6 +235,7 @@ fn endurance(
         deeds,
         seed: seed.unwrap_or_else(now),
         agent: process::program(agent)?,
+        other: other.map(|other| process::program(Some(other))).transpose()?,
         state: pace.state,
         slowness: pace.patience,
     })
@@ -238,9 +243,9 @@ fn endurance(
 
 fn endure(endurance: &Endurance, out: &mut (impl Write + Send)) -> Result<bool> {
     prepare_packets()?;
-    let Endurance { duration, deeds, seed, agent, state, slowness } = endurance;
+    let Endurance { duration, deeds, seed, agent, other, state, slowness } = endurance;
     writeln!(out, "seed {seed}")?;
-    let arguments = [
+    let mut arguments = vec![
         "endure".to_owned(),
         format!("--minutes={}", duration.as_secs() / 60),
         format!("--deeds={deeds}"),
@@ -249,6 +254,7 @@ fn endure(endurance: &Endurance, out: &mut (impl Write + Send)) -> Result<bool> 
         format!("--patience={slowness}"),
         format!("--state={state}"),
     ];
+    arguments.extend(other.iter().map(|other| format!("--other={}", other.display())));
     Ok(outside::isolated(&arguments, false, out)?.good)
 }
 

@@ -15,6 +15,7 @@ mod diff;
 mod evaluate;
 mod frames;
 mod golden;
+mod layout;
 mod model;
 mod reports;
 mod sighting;

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,34 +18,48 @@ const COMMITTED: &str = "the kernel has committed a change";
 
 /// How agents of a node are started, and the one that runs.
 pub(super) struct Keeper {
-    program: PathBuf,
+    /// The versions of the agent, which take turns; at least one.
+    programs: Vec<PathBuf>,
+    /// Which of them runs, or ran last.
+    turn: usize,
     arguments: Vec<String>,
     node: Arc<Namespace>,
     running: Option<Process>,
     /// Changes that all of them have committed.
     pub(super) commits: u64,
+    /// How often one of another version was started than the last one was of.
+    pub(super) upgrades: u64,
     /// What they logged as errors.
     pub(super) errors: Vec<String>,
 }
 
 impl Keeper {
-    /// Starts the first agent, and waits until it enforces everything.
+    /// Starts the first agent, which is the first of `programs`, and waits until it enforces everything.
     pub(super) fn start(
-        program: &Path,
+        programs: Vec<PathBuf>,
         arguments: Vec<String>,
         node: Arc<Namespace>,
         patience: Duration,
     ) -> Result<Self> {
-        let program = program.to_owned();
-        let mut keeper = Self { program, arguments, node, running: None, commits: 0, errors: Vec::new() };
+        let (running, errors) = (None, Vec::new());
+        let mut keeper =
+            Self { programs, turn: 0, arguments, node, running, commits: 0, upgrades: 0, errors };
         keeper.start_anew(patience)?;
         Ok(keeper)
     }
 
-    /// Starts another one, if none runs.
+    /// Starts one of the next version, if none runs.
     pub(super) fn start_again(&mut self) -> Result<()> {
+        self.begin((self.turn + 1) % self.programs.len())
+    }
+
+    /// Starts one of this version, if none runs.
+    fn begin(&mut self, turn: usize) -> Result<()> {
         if self.running.is_none() {
-            self.running = Some(Process::start(&self.program, &self.arguments, &[], &self.node)?);
+            let program = self.programs.get(turn).context("there is no such version")?;
+            self.running = Some(Process::start(program, &self.arguments, &[], &self.node)?);
+            self.upgrades += u64::from(turn != self.turn);
+            self.turn = turn;
         }
         Ok(())
     }
@@ -58,10 +72,10 @@ impl Keeper {
         Ok(())
     }
 
-    /// Starts another one in place of the one that runs, and waits until it enforces everything.
+    /// Starts one of the first version in place of the one that runs, and waits until it enforces everything.
     pub(super) fn start_anew(&mut self, patience: Duration) -> Result<()> {
         self.kill()?;
-        self.start_again()?;
+        self.begin(0)?;
         let deadline = Instant::now() + patience;
         while let Some(line) = self.line(deadline)? {
             if line.contains(SETTLED) {

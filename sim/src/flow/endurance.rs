@@ -55,6 +55,8 @@ pub struct Endurance {
     pub seed: u64,
     /// The agent.
     pub agent: PathBuf,
+    /// Another version of it, if the two are to take turns.
+    pub other: Option<PathBuf>,
     /// What follows connections.
     pub state: StateWish,
     /// How many times slower than an ordinary one the machine is.
@@ -116,14 +118,9 @@ impl Node {
         for stage in stages.drain(..2) {
             arm.change(&stage)?;
         }
-        let manifests =
-            std::env::temp_dir().join(format!("endurance-{}-{}", wanted.seed, std::process::id()));
-        if manifests.exists() {
-            // Of a run that was ended: process numbers begin anew in each.
-            fs::remove_dir_all(&manifests)
-                .with_context(|| format!("cannot remove {}", manifests.display()))?;
-        }
-        fs::create_dir_all(&manifests).with_context(|| format!("cannot make {}", manifests.display()))?;
+        // In memory, where changes are announced, and in these namespaces only.
+        let manifests = PathBuf::from("/run/manifests");
+        fs::create_dir(&manifests).with_context(|| format!("cannot make {}", manifests.display()))?;
         let world: Value = serde_saphyr::from_str(&text).context("the scenario is no YAML")?;
         let items = world.get("objects").context("the scenario has no objects")?;
         write(
@@ -136,7 +133,8 @@ impl Node {
         let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
         arguments.push(wanted.state.to_string());
         arguments.extend(["--manifests".to_owned(), manifests.display().to_string()]);
-        let keeper = Keeper::start(&wanted.agent, arguments, Arc::clone(&namespace), patience)?;
+        let programs = [&wanted.agent].into_iter().chain(&wanted.other).cloned().collect();
+        let keeper = Keeper::start(programs, arguments, Arc::clone(&namespace), patience)?;
         Ok(Self {
             course: Course { arm, patience },
             stages,
@@ -190,6 +188,7 @@ impl Node {
             self.objects_of_the_kernel()?.len()
         )?;
         writeln!(out, "{:>10}  commits of the agents", self.keeper.commits)?;
+        writeln!(out, "{:>10}  times one version of the agent took over from another", self.keeper.upgrades)?;
         writeln!(
             out,
             "{:>10}  denied packets and connections tried, {} arrived",
@@ -264,10 +263,10 @@ impl Node {
         for number in 0..BURST {
             let _infallible = writeln!(script, "add chain bridge burst chain-{number}-{:0>80}", "");
         }
-        let file = std::env::temp_dir().join(format!("burst-{}", std::process::id()));
-        fs::write(&file, script).context("cannot write the burst")?;
-        self.nft(&format!("-f {}", file.display()))?;
-        fs::remove_file(&file).context("cannot remove the burst")?;
+        let file = "/run/burst";
+        fs::write(file, script).context("cannot write the burst")?;
+        self.nft(&format!("-f {file}"))?;
+        fs::remove_file(file).context("cannot remove the burst")?;
         self.nft("delete table bridge burst")
     }
 
@@ -337,7 +336,6 @@ impl Node {
         if !played.commits.is_empty() {
             complaints.push(format!("what was left is not what is wanted: {:?}", played.commits));
         }
-        fs::remove_dir_all(&self.manifests).context("cannot remove the manifests")?;
         Ok(complaints)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use anyhow::Result;
+use policy_core::ruleset::LAYOUT;
 use policy_core::{Attendant, Compiler, Config, Generation, Input, Kernel, Outcome, SinkFault, Time};
 use tracing::{debug, error, info};
 
@@ -27,6 +28,8 @@ pub(crate) struct Enforcer<K> {
     /// When the oldest event was heard of that the kernel has not been served with.
     oldest: Option<Instant>,
     health: Health,
+    /// Whether the kernel's table was read yet.
+    has_looked: bool,
     /// How often in a row somebody else was faster than a change, or the kernel had no time for it.
     overtaken: u32,
     feedback: Feedback,
@@ -48,6 +51,7 @@ impl<K: Kernel> Enforcer<K> {
             started: Instant::now(),
             oldest: None,
             health: Health::default(),
+            has_looked: false,
             overtaken: 0,
             feedback,
         }
@@ -132,12 +136,30 @@ impl<K: Kernel> Enforcer<K> {
         self.health.refused = true;
     }
 
+    /// The kernel's table was read.
+    fn looked(&mut self) {
+        debug!("the kernel's table was read");
+        let (table, first) = (self.compiler().applied(), !self.has_looked);
+        if first && !table.chains.is_empty() && table.layout() != Some(LAYOUT) {
+            let found = table.layout().map_or_else(|| "unknown".to_owned(), |layout| layout.to_string());
+            let (chains, sets) = (table.chains.len(), table.sets.len());
+            info!(
+                found,
+                ours = LAYOUT,
+                chains,
+                sets,
+                "the table has another layout; it is changed in one transaction"
+            );
+        }
+        self.has_looked = true;
+    }
+
     /// Serves the core until it wants nothing more.
     fn serve(&mut self) {
         let started = self.started;
         while let Some(outcome) = self.attendant.serve(&mut self.kernel, || Time(started.elapsed())) {
             match outcome {
-                Outcome::Observed => debug!("the kernel's table was read"),
+                Outcome::Observed => self.looked(),
                 Outcome::Committed(transaction) => {
                     let (generation, ops) = (transaction.generation.0, transaction.ops.len());
                     let waited = self.oldest.take().map(|heard| heard.elapsed());

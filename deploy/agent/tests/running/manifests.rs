@@ -6,7 +6,8 @@ use std::process::Command;
 
 use driver_nft::NftKernel;
 use nix::sys::signal::Signal;
-use policy_core::ruleset::Ruleset;
+use policy_core::ruleset::{ChainName, ChainSpec, LAYOUT, LAYOUT_STEM, Op, Ruleset};
+use policy_core::{Generation, Kernel as _, Scope, Transaction};
 use serde_json::Value;
 
 use crate::agent::{Agent, directory, held, in_new_namespace};
@@ -79,6 +80,36 @@ fn table_that_somebody_deletes_is_put_back() {
         agent.logged("another program has changed the table; it is repaired");
         agent.logged(COMMITTED);
         assert_eq!(held(), before);
+    });
+}
+
+#[test]
+fn table_of_another_layout_is_taken_over_in_one_transaction() {
+    in_new_namespace(|| {
+        let files = directory("upgraded");
+        write(&files, "all.yaml", &format!("{CLUSTER}---\n{}", policy(80)));
+        let mut agent = start(&files);
+        agent.logged(SETTLED);
+        assert!(agent.end(Signal::SIGTERM).success());
+        let table = held();
+        assert_eq!(table.layout(), Some(LAYOUT));
+        let mark = |layout| ChainName::new(format!("{LAYOUT_STEM}{layout}"));
+        let ops = vec![
+            Op::DelChain(mark(LAYOUT)),
+            Op::AddChain(mark(LAYOUT + 1), ChainSpec::default()),
+            Op::AddChain(ChainName::new("of-a-later-version"), ChainSpec::default()),
+        ];
+        let later = Transaction { generation: Generation(0), scope: Scope::Change, ops };
+        let mut other = NftKernel::open().expect("nftables");
+        other.observe().expect("the table is there");
+        other.apply(&later).expect("a table of a later layout");
+        let mut agent = start(&files);
+        let told = agent.logged("the table has another layout; it is changed in one transaction");
+        assert_eq!((&told["found"], &told["ours"]), (&(LAYOUT + 1).to_string().into(), &LAYOUT.into()));
+        let committed = agent.logged(COMMITTED);
+        assert_eq!(committed["ops"], 3, "{committed}");
+        agent.logged(SETTLED);
+        assert_eq!(held(), table);
     });
 }
 
