@@ -15,6 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::corpus;
 use crate::features::Features;
+use crate::keep::{minimised, shortened, write};
 use crate::mutate::Mutator;
 use crate::target::Target;
 
@@ -23,9 +24,6 @@ pub const SLOW: Duration = Duration::from_secs(5);
 
 /// The stack that a target gets, in bytes: what Rust's tests and Tokio's workers have.
 pub const STACK: usize = 2 << 20;
-
-/// How many shorter inputs are tried to make a finding small.
-const ATTEMPTS_MAX: usize = 1_000;
 
 /// How long to search, from where, and where findings go.
 #[derive(Clone, Debug)]
@@ -37,6 +35,8 @@ pub struct Campaign {
     /// A directory for findings. While the search runs, the input under trial is there as `current`: a stack overflow ends
     /// the program before it can say anything.
     pub findings: PathBuf,
+    /// Whether inputs that showed something new go into the corpus.
+    pub keep: bool,
 }
 
 /// What a search without a finding has done.
@@ -48,16 +48,18 @@ pub struct Summary {
     pub features: usize,
     /// Inputs that showed them: those of the corpus and new ones.
     pub pool: usize,
+    /// Of the new ones, those that went into the corpus.
+    pub kept: usize,
     /// The longest that an input took.
     pub slowest: Duration,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { executions, features, pool, slowest } = self;
+        let Self { executions, features, pool, kept, slowest } = self;
         write!(
             f,
-            "{executions} inputs, {features} features, {pool} inputs kept, slowest {} ms",
+            "{executions} inputs, {features} features shown by {pool}, {kept} new ones in the corpus, slowest {} ms",
             slowest.as_millis()
         )
     }
@@ -99,12 +101,13 @@ impl Campaign {
     fn search(&self, target: &Target) -> Result<Summary> {
         let begun = Instant::now();
         let mut seen = BTreeSet::new();
-        let mut summary = Summary { executions: 0, features: 0, pool: 0, slowest: Duration::ZERO };
+        let mut summary = Summary { executions: 0, features: 0, pool: 0, kept: 0, slowest: Duration::ZERO };
         let mut pool = Vec::new();
         for entry in corpus::entries(target.name)? {
             self.attempt(target, &entry.bytes, &mut summary, &mut seen)?;
             pool.push(entry.bytes);
         }
+        let (committed, known) = (pool.len(), seen.clone());
         let mut mutator = Mutator::new(self.seed, target.words);
         while begun.elapsed() < self.duration {
             let input = mutator.next(&pool);
@@ -114,6 +117,16 @@ impl Campaign {
         }
         summary.features = seen.len();
         summary.pool = pool.len();
+        if self.keep {
+            let features = |input: &[u8]| -> BTreeSet<String> {
+                let features = attempt(target, input).0.unwrap_or_default();
+                features.iter().map(str::to_owned).collect()
+            };
+            for input in minimised(pool.split_off(committed), known, &features) {
+                write(target, &input)?;
+                summary.kept += 1;
+            }
+        }
         Ok(summary)
     }
 
@@ -138,7 +151,7 @@ impl Campaign {
             }
             Ok(_) => self.report(target, input, &Harm::Slow(took)),
             Err(message) => {
-                let small = shorten(target, input);
+                let small = shortened(input.to_vec(), |input| attempt(target, input).0.is_err());
                 self.report(target, &small, &Harm::Panic(message))
             }
         }
@@ -185,28 +198,6 @@ fn worked() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
-/// The input without pieces that it does not take for a panic.
-fn shorten(target: &Target, input: &[u8]) -> Vec<u8> {
-    let mut small = input.to_vec();
-    let mut attempts = 0;
-    let mut piece = small.len() / 2;
-    while piece > 0 && attempts < ATTEMPTS_MAX {
-        let mut at = 0;
-        while at < small.len() && attempts < ATTEMPTS_MAX {
-            attempts += 1;
-            let mut shorter = small.clone();
-            drop(shorter.drain(at..small.len().min(at + piece)));
-            if attempt(target, &shorter).0.is_err() {
-                small = shorter;
-            } else {
-                at += piece;
-            }
-        }
-        piece /= 2;
-    }
-    small
-}
-
 /// Where findings of a build in `directory` go.
 pub fn findings(directory: &Path, target: &str) -> PathBuf {
     directory.join("fuzz-findings").join(target)
@@ -223,7 +214,12 @@ mod tests {
 
     fn campaign(name: &str, millis: u64) -> Campaign {
         let directory = env::temp_dir().join(format!("campaign-{}-{name}", std::process::id()));
-        Campaign { duration: Duration::from_millis(millis), seed: 1, findings: findings(&directory, name) }
+        Campaign {
+            duration: Duration::from_millis(millis),
+            seed: 1,
+            findings: findings(&directory, name),
+            keep: false,
+        }
     }
 
     fn remove(campaign: &Campaign) {

@@ -19,6 +19,7 @@ extern crate alloc;
 pub mod campaign;
 pub mod corpus;
 pub mod features;
+mod keep;
 pub mod mutate;
 pub mod random;
 mod target;

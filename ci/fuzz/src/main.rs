@@ -21,6 +21,7 @@ use fuzz::{TARGETS, Target, find};
         cargo ci fuzz                          every target for a minute\n  \
         cargo ci fuzz policy --minutes 30      one of them for longer\n  \
         cargo ci fuzz policy --seed 7          the same inputs again\n  \
+        cargo ci fuzz --minutes 30 --keep      what shows something new joins the corpus\n  \
         cargo ci fuzz --list                   what there is"
 )]
 struct Cli {
@@ -32,6 +33,9 @@ struct Cli {
     /// Which choices to make; those of another run, when its seed is named [default: new ones].
     #[arg(long)]
     seed: Option<u64>,
+    /// Put inputs that showed something new into the corpus, each as short as it shows that.
+    #[arg(long)]
+    keep: bool,
     /// Print the targets and what they read, and do nothing.
     #[arg(long)]
     list: bool,
@@ -69,7 +73,8 @@ fn run(cli: &Cli) -> Result<()> {
     let mut faults = Vec::new();
     for target in targets {
         let duration = Duration::from_secs(60 * cli.minutes);
-        let campaign = Campaign { duration, seed, findings: findings(&directory, target.name) };
+        let campaign =
+            Campaign { duration, seed, findings: findings(&directory, target.name), keep: cli.keep };
         match campaign.run(target) {
             Ok(summary) => writeln!(output, "{:16} {summary}", target.name)?,
             Err(error) => {
