@@ -4,6 +4,7 @@
 //! and `ping`, over both families. Every byte and datagram says which one it is. The agent is that of the netns arm.
 
 mod agent;
+mod crowd;
 mod datagram;
 mod deed;
 mod denied;
@@ -47,7 +48,9 @@ pub fn endure(host: &str, state: StateWish, slowness: u32, out: &mut dyn Write) 
     let file = Path::new("flows");
     let scenario = Scenario::parse(file, &script::scenario())?;
     let stages = stages(file, &scenario)?;
-    let arm = NetnsArm::new(scenario.configs(ability(state)?), slowness)?;
+    let ability = ability(state)?;
+    let engine = ability.state;
+    let arm = NetnsArm::new(scenario.configs(ability), slowness)?;
     let mut course = Course { arm, patience: PATIENCE * slowness };
     let mut complaints = Vec::new();
     let mut unrelated = Vec::new();
@@ -68,6 +71,8 @@ pub fn endure(host: &str, state: StateWish, slowness: u32, out: &mut dyn Write) 
             course.arm.change(stage)?;
         }
     }
+    // The last of all: the sets stay full for minutes.
+    complaints.extend(course.crowd(engine, out)?);
     for complaint in &complaints {
         writeln!(out, "{complaint}")?;
     }
