@@ -271,7 +271,9 @@ fn refused(batch: &Batch, origin: Origin, answer: Answer, transaction: Option<&T
     let errno = errno.unwrap_or(Errno::EPROTO);
     let request = match origin {
         Origin::Frame => "the transaction as a whole",
-        Origin::Table => "to create or delete the table",
+        // A lack of memory and what becomes of the commit are answered to the message behind the frame, whatever failed
+        // (`nfnetlink_rcv_batch`, `net/netfilter/nfnetlink.c`).
+        Origin::Table => "the table, or the transaction as a whole",
         Origin::Op(op_index) => {
             let op = transaction.and_then(|transaction| transaction.ops.get(op_index));
             let element = op.zip(offset).and_then(|(op, offset)| batch.element(op, sequence, offset));

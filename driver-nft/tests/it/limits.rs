@@ -57,7 +57,7 @@ fn a_thousand_local_pods_under_ten_thousand_policies_are_enforced() {
 }
 
 /// A cluster with one local pod, which is selected by one policy with these peers.
-fn with_one_policy(pods: usize, peers: &[Peer]) -> Compiler {
+pub(crate) fn with_one_policy(pods: usize, peers: &[Peer]) -> Compiler {
     let size = Size { local_pods: 1, pods, namespaces: 1, policies: 1 };
     let mut compiler = Compiler::new(&Config::new(NODE));
     for (kind, mut objects) in objects(size) {

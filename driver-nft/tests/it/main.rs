@@ -22,6 +22,8 @@ mod limits;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod netns;
 #[cfg(test)]
 mod sample;
