@@ -12,9 +12,9 @@ use super::{Played, listing_of};
 use crate::listing::Scratch;
 use crate::meter;
 use crate::netns::Namespace;
-use crate::probe::{Field, broadcast, round};
+use crate::probe::{Field, Probe, ProbeKind, broadcast, round};
 use crate::programs::nft;
-use crate::scenario::Tampering;
+use crate::scenario::{Tampering, Wanted};
 use crate::stage::Stage;
 use crate::walk::Fabric;
 
@@ -106,8 +106,10 @@ impl Bed {
     fn send(&self, stage: &Stage, played: &mut Played) -> Result<()> {
         let field =
             Field { stations: &stage.stations, namespaces: &self.wiring.places, slowness: self.slowness };
-        self.runtime.block_on(self.wiring.forget_neighbours())?;
-        played.outcomes = self.runtime.block_on(round(&field, &stage.wanted))?;
+        for wanted in rounds(&stage.wanted, self.slowness) {
+            self.runtime.block_on(self.wiring.forget_neighbours())?;
+            played.outcomes.extend(self.runtime.block_on(round(&field, &wanted))?);
+        }
         if !stage.frames.is_empty() {
             let nodes = self.wiring.nodes.iter();
             let nodes = nodes.map(|(name, node)| (name.clone(), Arc::clone(&node.namespace))).collect();
@@ -136,5 +138,45 @@ impl Bed {
             }
         }
         Ok(())
+    }
+}
+
+/// What is probed at once: everything; but on a slow machine ARP by itself. There a round may last so long that a kernel asks a
+/// neighbour that it knows whether it is still there (`delay_first_probe_time`, 5 s), by unicast, which passes where a search does
+/// not; and `arping`, which hears the answer, cannot tell whose question that was.
+fn rounds(wanted: &BTreeMap<Probe, Wanted>, slowness: u32) -> Vec<BTreeMap<Probe, Wanted>> {
+    if slowness == 1 {
+        return vec![wanted.clone()];
+    }
+    let (arp, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        wanted.clone().into_iter().partition(|(probe, _)| probe.kind == ProbeKind::Arp);
+    [arp, rest].into_iter().filter(|round| !round.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+
+    use super::{Probe, ProbeKind, Wanted, rounds};
+    use crate::plan::StationId;
+    use crate::probe::Family;
+
+    fn wanted(kinds: &[ProbeKind]) -> BTreeMap<Probe, Wanted> {
+        let station = StationId::of_host;
+        let probe = |kind: &ProbeKind| Probe {
+            from: station("a"),
+            to: station("b"),
+            family: Family::Ipv4,
+            kind: *kind,
+        };
+        kinds.iter().map(|kind| (probe(kind), Wanted::Open)).collect()
+    }
+
+    #[test]
+    fn only_a_slow_machine_probes_by_arp_alone() {
+        let all = wanted(&[ProbeKind::Arp, ProbeKind::Icmp]);
+        assert_eq!(rounds(&all, 1), [all.clone()]);
+        assert_eq!(rounds(&all, 2), [wanted(&[ProbeKind::Arp]), wanted(&[ProbeKind::Icmp])]);
+        assert_eq!(rounds(&wanted(&[ProbeKind::Icmp]), 2), [wanted(&[ProbeKind::Icmp])]);
     }
 }
