@@ -8,6 +8,7 @@ use policy_core::ruleset::Ruleset;
 use policy_core::{Compiler, Config, Input, Kernel, Outcome, Time, Transaction, pump};
 
 use crate::layout::{Seen, Version};
+use crate::scenario::Succession;
 
 /// A compiler and its kernel.
 pub struct Agent<K> {
@@ -15,6 +16,17 @@ pub struct Agent<K> {
     compiler: Compiler,
     kernel: Seen<K>,
     started: Instant,
+}
+
+impl Succession {
+    /// The version of whoever takes the place of one of `version`.
+    pub(crate) const fn after(self, version: Version) -> Version {
+        match (self, version) {
+            (Self::Same, version) => version,
+            (Self::Other, Version::This) => Version::Other,
+            (Self::Other, Version::Other) => Version::This,
+        }
+    }
 }
 
 /// What the agent did about an event.

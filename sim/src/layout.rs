@@ -5,13 +5,13 @@
 //! the cluster has another name, and so has the layout's mark; every set that only the agent fills has another comment, so that
 //! it must be made anew. What stays is what a layout must not touch: the base chains, at which no packet may find nothing, and
 //! the dynamic sets, in which packets have noted the flows that go on.
+//!
+//! Shared by the harness and by the simulation of a node.
 
 use policy_core::ruleset::{
     Chain, ChainName, Elements, Expr, LAYOUT_STEM, Op, Rule, Ruleset, Set, SetName, SetSpec, Touched, Verdict,
 };
 use policy_core::{Kernel, Observation, Transaction};
-
-use crate::scenario::Succession;
 
 /// What the other version's names end with.
 const OTHER: &str = ".other";
@@ -34,17 +34,6 @@ impl Version {
         match self {
             Self::This => table,
             Self::Other => ruleset(table),
-        }
-    }
-}
-
-impl Succession {
-    /// The version of whoever takes the place of one of `version`.
-    pub(crate) const fn after(self, version: Version) -> Version {
-        match (self, version) {
-            (Self::Same, version) => version,
-            (Self::Other, Version::This) => Version::Other,
-            (Self::Other, Version::Other) => Version::This,
         }
     }
 }

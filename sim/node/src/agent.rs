@@ -1,5 +1,6 @@
 //! The agent of the node: the real core in the real loop with the real guard of commits, fed from an inbox.
 
+use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::rc::Rc;
 use core::cell::RefCell;
@@ -11,6 +12,7 @@ use policy_core::ruleset::Ruleset;
 use policy_core::{Attendant, Config, Input, Kernel, Observation, Outcome, Time, Transaction};
 
 use crate::api::Heard;
+use crate::layout::{Seen, Version};
 use crate::nft::{Handle, Nft};
 
 /// A deliberate mistake, to see that it is found.
@@ -35,7 +37,7 @@ pub enum Bug {
 /// An agent that runs.
 pub(crate) struct Agent {
     attendant: Attendant<Option<Notes>>,
-    kernel: Mistaken,
+    kernel: Seen<Mistaken>,
     inbox: VecDeque<(Input, Option<Heard>)>,
     pub(crate) config: Config,
     /// What the agent has been told, kept by other means than its own.
@@ -45,13 +47,19 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn start(nft: &Rc<RefCell<Nft>>, config: &Config, apart: bool, bug: Option<Bug>) -> Self {
+    pub(crate) fn start(
+        nft: &Rc<RefCell<Nft>>,
+        config: &Config,
+        by: Version,
+        apart: bool,
+        bug: Option<Bug>,
+    ) -> Self {
         nft.borrow_mut().opened();
         let mut guarded = Guarded::new(Handle(Rc::clone(nft)));
         if apart {
             guarded.delete_apart();
         }
-        let kernel = Mistaken { guarded, nft: Rc::clone(nft), bug };
+        let kernel = Seen { kernel: Mistaken { guarded, nft: Rc::clone(nft), bug }, by };
         let mut agent = Self {
             attendant: Attendant::new(config, None),
             kernel,
@@ -80,6 +88,15 @@ impl Agent {
 
     pub(crate) const fn core(&self) -> &policy_core::Compiler {
         self.attendant.compiler()
+    }
+
+    /// What its knowledge demands, as the kernel is to hold it.
+    pub(crate) fn wanted(&self) -> Cow<'_, Ruleset> {
+        let wanted = self.core().desired();
+        match self.kernel.by {
+            Version::This => Cow::Borrowed(wanted),
+            version @ Version::Other => Cow::Owned(version.view(wanted.clone())),
+        }
     }
 
     /// A source passes something on.
@@ -112,7 +129,7 @@ impl Agent {
 
     /// Serves one request of the core, if it has one.
     pub(crate) fn serve(&mut self) -> Option<Outcome<NftError>> {
-        let nft = Rc::clone(&self.kernel.nft);
+        let nft = Rc::clone(&self.kernel.kernel.nft);
         self.attendant.serve(&mut self.kernel, || nft.borrow().now)
     }
 

@@ -6,7 +6,7 @@ use core::fmt;
 use crate::step::{ERRNOS, Request};
 
 /// Every class of fault besides the kernel's error numbers.
-pub const FAULTS: [&str; 34] = [
+pub const FAULTS: [&str; 35] = [
     "api: bookmark",
     "api: event of another kind overtakes",
     "api: event twice",
@@ -19,6 +19,7 @@ pub const FAULTS: [&str; 34] = [
     "agent: killed with a commit done and unheard of",
     "agent: read only what was touched",
     "agent: started as another version",
+    "agent: started as one of another layout",
     "agent: started on a foreign table",
     "agent: started on a table that is already right",
     "foreign: another table changed",

@@ -23,7 +23,7 @@ pub(crate) fn committed(agent: &Agent, nft: &mut Nft, transaction: &Transaction)
     if !Kind::ALL.into_iter().all(|kind| agent.listed.contains(&kind)) {
         return Err(format!("a commit before everything has been listed once:\n{transaction}"));
     }
-    let wanted = agent.core().desired();
+    let wanted = &*agent.wanted();
     let Some((_, behind)) = &nft.commit else {
         return Err(format!("transaction {} is said to be committed, and was not", transaction.generation));
     };
@@ -53,7 +53,7 @@ pub(crate) fn refused(
     interfered: bool,
 ) -> Found {
     let Some((before, _)) = &nft.commit else { return Ok(()) };
-    if nft.table == *before || interfered || does(&nft.table, agent.core().desired()) {
+    if nft.table == *before || interfered || does(&nft.table, &agent.wanted()) {
         return Ok(());
     }
     Err(format!(
@@ -65,7 +65,7 @@ pub(crate) fn refused(
 
 /// When nothing is under way and nobody has interfered in secret, the kernel holds what is wanted.
 pub(crate) fn settled(agent: &Agent, nft: &Nft) -> Found {
-    let wanted = agent.core().desired();
+    let wanted = &*agent.wanted();
     let at_rest = agent.is_idle() && !nft.hidden && !nft.monitor.foreign && !nft.monitor.lost;
     if !at_rest || nft.table == *wanted {
         return Ok(());

@@ -18,6 +18,8 @@ pub mod campaign;
 mod coverage;
 mod invariant;
 mod laws;
+#[path = "../../src/layout.rs"]
+mod layout;
 mod links;
 mod nft;
 mod run;

@@ -19,6 +19,7 @@ use crate::api::{Api, Heard};
 use crate::coverage::Coverage;
 use crate::frames::{evaluated, frame};
 use crate::invariant::{Found, committed, difference, does, from_scratch, knows, refused, settled};
+use crate::layout::Version;
 use crate::links::Links;
 use crate::nft::Nft;
 use crate::oracle::Oracle;
@@ -108,6 +109,11 @@ impl<'a> Run<'a> {
         self.scene.versions.get(self.version).unwrap_or(&self.scene.versions[0])
     }
 
+    /// How the version that runs, or ran last, lays its table out.
+    const fn layout(&self) -> Version {
+        if self.version == 1 && self.scene.laid_out_anew { Version::Other } else { Version::This }
+    }
+
     fn start(&mut self, other_version: bool) {
         if self.agent.is_some() {
             return;
@@ -115,13 +121,17 @@ impl<'a> Run<'a> {
         if other_version {
             self.version = 1 - self.version;
             self.saw("agent: started as another version");
+            if self.scene.laid_out_anew {
+                self.saw("agent: started as one of another layout");
+            }
         }
         if self.nft.borrow().foreign {
             self.saw("agent: started on a foreign table");
         }
         self.api.opened();
         self.links.opened();
-        let mut agent = Agent::start(&self.nft, self.config(), self.scene.apart, self.manner.bug);
+        let mut agent =
+            Agent::start(&self.nft, self.config(), self.layout(), self.scene.apart, self.manner.bug);
         if self.manner.journal {
             agent.note();
         }
@@ -260,9 +270,9 @@ impl<'a> Run<'a> {
             && let Some((before, behind)) = &nft.commit
             && !nft.foreign
             && behind != before
-            && !does(behind, agent.core().desired())
+            && !does(behind, &agent.wanted())
         {
-            let wanted = agent.core().desired();
+            let wanted = &agent.wanted();
             return Err(format!(
                 "the agent died and left neither what was before nor what it wanted; to what it wanted:\n{}",
                 difference(behind, wanted)
@@ -338,7 +348,7 @@ impl<'a> Run<'a> {
             let objects = truth.values().filter(|object| object.id().kind() == kind).cloned().collect();
             fresh.handle_input(Input::Relist { kind, objects }, Time::default());
         }
-        let wanted = compile(fresh.world(), self.config());
+        let wanted = self.layout().view(compile(fresh.world(), self.config()));
         let nft = self.nft.borrow();
         if nft.table == wanted {
             return Ok(());

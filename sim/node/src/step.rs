@@ -152,9 +152,12 @@ pub const ERRNOS: [Errno; 20] = [
 
 /// What kind of run it is.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Scene {
     /// The settings of the agent's two versions.
     pub versions: [Config; 2],
+    /// Whether the second version lays its table out in another way.
+    pub laid_out_anew: bool,
     /// Nothing happens whose effect depends on what was before: what is enforced then follows from what is.
     pub plain: bool,
     /// The kernel cannot delete chains in the commit that takes the last reference to them.
@@ -177,8 +180,8 @@ impl Scene {
             ..Config::new(worlds::NODE)
         };
         let versions = [config(source), config(source)];
-        let plain = source.chance(1, 2);
-        Self { versions, plain, apart: source.chance(1, 4), silent: source.chance(1, 8) }
+        let (laid_out_anew, plain) = (source.chance(1, 2), source.chance(1, 2));
+        Self { versions, laid_out_anew, plain, apart: source.chance(1, 4), silent: source.chance(1, 8) }
     }
 
     /// How a run begins: with a cluster that is there already, and an agent that has heard of it.
