@@ -84,9 +84,14 @@ proptest! {
     }
 }
 
-/// Whether this kernel can tell of frames.
+/// Whether this kernel can tell of frames; says so where it cannot.
 fn can_tell() -> bool {
-    Capabilities::probe().expect("the kernel takes a table").of(Capability::FrameLog).is_present()
+    let capabilities = Capabilities::probe().expect("the kernel takes a table");
+    let can = capabilities.of(Capability::FrameLog).is_present();
+    if !can {
+        println!("not tried: this kernel cannot tell of frames (CONFIG_NETFILTER_NETLINK_LOG)");
+    }
+    can
 }
 
 /// A table that tells of what the node itself sends to a station, and drops all that it sends.

@@ -163,8 +163,9 @@ fn names_of_maximal_length_are_enforced_and_told_apart() {
     });
 }
 
+/// What becomes of the packets, `sim flows` tries.
 #[test]
-fn a_full_dynamic_set_takes_no_more_and_stops_no_rule() {
+fn a_full_dynamic_set_takes_no_more() {
     in_new_namespace(|| {
         let mut kernel = NftKernel::open().unwrap();
         let dynamic = Some(Dynamic { size: 2, timeout: core::time::Duration::from_mins(1) });
