@@ -66,7 +66,7 @@ impl<K: Kernel> Enforcer<K> {
             self.serve();
             let Some(first) = self.wait() else { return Ok(()) };
             let more: Vec<Message> = self.inbox.try_iter().take(BATCH).collect();
-            self.oldest = Some(first.at);
+            self.oldest.get_or_insert(first.at);
             for message in [first].into_iter().chain(more) {
                 // Whoever asked something may have given up.
                 match message.content {
@@ -85,11 +85,11 @@ impl<K: Kernel> Enforcer<K> {
     fn take(&mut self, input: Input) {
         match &input {
             Input::Remove(object) => self.feedback.forget(object),
+            Input::Relist { kind, objects } => self.feedback.listed(*kind, objects),
             Input::Tampered => self.feedback.tampered(),
             Input::Applied(_)
             | Input::Observed(_)
             | Input::Refused { .. }
-            | Input::Relist { .. }
             | Input::Tick
             | Input::Unobservable
             | Input::Upsert(_)
@@ -186,6 +186,10 @@ impl<K: Kernel> Enforcer<K> {
                 chains = self.compiler().applied().chains.len(),
                 "everything is known, and the kernel enforces it"
             );
+        }
+        if self.compiler().is_settled() {
+            // What was heard of changed nothing.
+            self.oldest = None;
         }
         self.renew_journal();
         debug!(settled = self.compiler().is_settled(), "served");

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use driver_kube::announce::Outcome;
 use driver_kube::events::Told;
-use policy_core::model::{ObjectId, Problem};
+use policy_core::model::{Kind, Object, ObjectId, Problem};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{info, warn};
@@ -73,5 +73,54 @@ impl Feedback {
     /// Forgets an object that is gone.
     pub(crate) fn forget(&mut self, object: &ObjectId) {
         self.troubled.remove(object);
+    }
+
+    /// Forgets what is no longer in the list of its kind.
+    pub(crate) fn listed(&mut self, kind: Kind, objects: &[Object]) {
+        if self.troubled.iter().any(|object| object.kind() == kind) {
+            let listed: BTreeSet<ObjectId> = objects.iter().map(Object::id).collect();
+            self.troubled.retain(|object| object.kind() != kind || listed.contains(object));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_core::Config;
+    use policy_core::model::{Kind, NamespacedName, Object, ObjectId, Pod, Problem};
+
+    use super::Feedback;
+    use crate::run::Health;
+    use crate::run::metrics::{Metrics, Snapshot};
+
+    fn pod(name: &str) -> Object {
+        Object::Pod(Pod {
+            id: NamespacedName::new("shop", name),
+            labels: [("app", "web")].into_iter().collect(),
+            node: None,
+            attachments: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    fn troubled(feedback: &Feedback) -> usize {
+        let compiler = policy_core::Compiler::new(&Config::new("node-1"));
+        let mut snapshot = Snapshot::of(&compiler, Health::default());
+        feedback.complete(&mut snapshot);
+        snapshot.troubled.values().sum()
+    }
+
+    #[test]
+    fn an_object_with_problems_that_vanishes_while_nobody_watches_is_forgotten() {
+        let mut feedback = Feedback::new(Metrics::default(), None);
+        let problem = || Problem { path: "metadata".into(), reason: "wrong".into() };
+        for object in [pod("one"), pod("other")] {
+            feedback.problems(object.id(), vec![problem()]);
+        }
+        let policy = ObjectId::Policy(NamespacedName::new("shop", "web"));
+        feedback.problems(policy, vec![problem()]);
+        assert_eq!(troubled(&feedback), 3);
+        feedback.listed(Kind::Pod, &[pod("other")]);
+        assert_eq!(troubled(&feedback), 2);
     }
 }

@@ -27,6 +27,8 @@ use super::{Content, Health, Inbox, spawn};
 
 /// How long the enforcer may take to answer before it counts as dead. It is busy for this long only while the kernel is.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nobody is answered after a connection could not be taken.
+const PAUSE: Duration = Duration::from_millis(50);
 /// The content type of `OpenMetrics` text, version 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -53,7 +55,11 @@ pub(crate) fn serve(address: SocketAddr, inbox: Inbox, metrics: Metrics) -> Resu
         runtime.block_on(async {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Too many open files, most likely: whoever has them needs time to close them.
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
                 let server = Arc::clone(&server);
                 tokio::spawn(async move {
                     let answer = service_fn(move |request| answer(Arc::clone(&server), request));
