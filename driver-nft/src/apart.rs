@@ -9,20 +9,17 @@ use alloc::collections::BTreeSet;
 use policy_core::Transaction;
 use policy_core::ruleset::Op;
 
-/// `transaction` as two: everything but the deletions of chains and sets, and these. `None` where there are none, or where
-/// something of a deleted one's name is made anew: that cannot wait.
+/// `transaction` as two: everything else, and the deletions of chains and sets. `None` where there are none.
+///
+/// What is deleted to be made anew under the same name cannot wait, and need not: base chains, to which nothing leads, and sets.
 pub(crate) fn apart(transaction: &Transaction) -> Option<[Transaction; 2]> {
-    let (deletions, changes): (Vec<Op>, Vec<Op>) = transaction.ops.iter().cloned().partition(is_deletion);
-    let made: BTreeSet<&str> = changes.iter().filter_map(made_name).collect();
-    let deleted = deletions.iter().filter_map(deleted_name);
-    if deletions.is_empty() || deleted.into_iter().any(|name| made.contains(name)) {
+    let made: BTreeSet<&str> = transaction.ops.iter().filter_map(made_name).collect();
+    let can_wait = |op: &Op| deleted_name(op).is_some_and(|name| !made.contains(name));
+    let (deletions, changes): (Vec<Op>, Vec<Op>) = transaction.ops.iter().cloned().partition(can_wait);
+    if deletions.is_empty() {
         return None;
     }
     Some([changes, deletions].map(|ops| Transaction { ops, ..*transaction }))
-}
-
-const fn is_deletion(op: &Op) -> bool {
-    matches!(op, Op::DelChain(_) | Op::DelSet(_))
 }
 
 fn made_name(op: &Op) -> Option<&str> {

@@ -8,6 +8,7 @@ mod capability;
 mod conformance;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod frame_log;
 #[cfg(test)]
 mod generate;

@@ -1,6 +1,6 @@
 //! The kernel's nftables: the model's semantics of a transaction, the driver's requests, and all that can go wrong with them.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::mem;
@@ -8,10 +8,10 @@ use core::mem;
 use driver_nft::{Announced, Heard, NftError, Requests, Touch};
 use nix::errno::Errno;
 use policy_core::ruleset::{
-    ApplyError, BaseChain, Chain, ChainName, ChainSpec, Datum, Dirty, Expr, Hook, Key, Rule, Ruleset,
+    ApplyError, BaseChain, Chain, ChainName, ChainSpec, Datum, Dirty, Expr, Hook, Key, Op, Rule, Ruleset,
     SetName, Touched, Verdict,
 };
-use policy_core::{Compiler, Config, Time, Transaction};
+use policy_core::{Compiler, Config, Scope, Time, Transaction};
 
 use crate::coverage::Coverage;
 use crate::step::{Foreign, Notice, Request, Trouble};
@@ -53,6 +53,8 @@ pub(crate) struct Nft {
     pub(crate) coverage: Coverage,
     /// What the other version of the agent would write when it knows nothing.
     layouts: Vec<Ruleset>,
+    /// Whether a chain cannot be deleted by the commit that takes the last map element which leads to it.
+    pub(crate) keeps_chains: bool,
     /// A deliberate mistake: what is refused is done by half.
     pub(crate) halves: bool,
 }
@@ -76,8 +78,17 @@ impl Nft {
             dead: false,
             coverage: Coverage::default(),
             layouts,
+            keeps_chains: false,
             halves: false,
         }
+    }
+
+    /// Whether `transaction` deletes a chain to which an element of a map leads until then.
+    fn takes_a_chain_too_early(&self, transaction: &Transaction) -> bool {
+        let elements = self.table.sets.values().flat_map(|set| set.elements.values().flatten());
+        let targets: BTreeSet<&ChainName> = elements.filter_map(Verdict::target).collect();
+        transaction.scope == Scope::Change
+            && transaction.ops.iter().any(|op| matches!(op, Op::DelChain(name) if targets.contains(name)))
     }
 
     /// A new agent opens its sockets.
@@ -393,6 +404,9 @@ impl Handle {
         self.request(Request::Commit, |nft| {
             if nft.generation != generation {
                 return Err(error(Errno::ERESTART));
+            }
+            if nft.keeps_chains && nft.takes_a_chain_too_early(transaction) {
+                return Err(error(Errno::EBUSY));
             }
             let before = nft.commit.take().map_or_else(|| nft.table.clone(), |(before, _)| before);
             let applied = nft.table.apply(transaction);

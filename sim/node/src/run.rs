@@ -89,6 +89,7 @@ impl<'a> Run<'a> {
     fn new(scene: &'a Scene, manner: Manner) -> Self {
         let mut nft = Nft::new(&scene.versions);
         nft.halves = manner.bug == Some(Bug::Halves);
+        nft.keeps_chains = scene.apart;
         let nft = Rc::new(RefCell::new(nft));
         let (api, links, journal) = (Api::default(), Links::default(), Vec::new());
         let mut run =
