@@ -15,7 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::corpus;
 use crate::features::Features;
-use crate::keep::{minimised, shortened, write};
+use crate::keep::{is_found, minimised, shortened, write};
 use crate::mutate::Mutator;
 use crate::target::Target;
 
@@ -48,7 +48,7 @@ pub struct Summary {
     pub features: usize,
     /// Inputs that showed them: those of the corpus and new ones.
     pub pool: usize,
-    /// Of the new ones, those that went into the corpus.
+    /// Of those that were found, the ones that are in the corpus now.
     pub kept: usize,
     /// The longest that an input took.
     pub slowest: Duration,
@@ -59,7 +59,7 @@ impl fmt::Display for Summary {
         let Self { executions, features, pool, kept, slowest } = self;
         write!(
             f,
-            "{executions} inputs, {features} features shown by {pool}, {kept} new ones in the corpus, slowest {} ms",
+            "{executions} inputs, {features} features shown by {pool}, {kept} of them kept, slowest {} ms",
             slowest.as_millis()
         )
     }
@@ -103,11 +103,18 @@ impl Campaign {
         let mut seen = BTreeSet::new();
         let mut summary = Summary { executions: 0, features: 0, pool: 0, kept: 0, slowest: Duration::ZERO };
         let mut pool = Vec::new();
-        for entry in corpus::entries(target.name)? {
+        // What was found before has to show again that it is worth its place.
+        let (found, written): (Vec<_>, Vec<_>) =
+            corpus::entries(target.name)?.into_iter().partition(is_found);
+        for entry in written {
             self.attempt(target, &entry.bytes, &mut summary, &mut seen)?;
             pool.push(entry.bytes);
         }
-        let (committed, known) = (pool.len(), seen.clone());
+        let (by_hand, known) = (pool.len(), seen.clone());
+        for entry in found {
+            self.attempt(target, &entry.bytes, &mut summary, &mut seen)?;
+            pool.push(entry.bytes);
+        }
         let mut mutator = Mutator::new(self.seed, target.words);
         while begun.elapsed() < self.duration {
             let input = mutator.next(&pool);
@@ -122,10 +129,9 @@ impl Campaign {
                 let features = attempt(target, input).0.unwrap_or_default();
                 features.iter().map(str::to_owned).collect()
             };
-            for input in minimised(pool.split_off(committed), known, &features) {
-                write(target, &input)?;
-                summary.kept += 1;
-            }
+            let inputs = minimised(pool.split_off(by_hand), known, &features);
+            summary.kept = inputs.len();
+            write(target, &inputs)?;
         }
         Ok(summary)
     }

@@ -27,8 +27,8 @@ use fuzz::{TARGETS, Target, find};
 struct Cli {
     /// Which ones; all of them when none is named.
     targets: Vec<String>,
-    /// How long to search in each, in minutes.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    /// How long to search in each, in minutes; with 0 and --keep, the corpus is only made small again.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=10_000))]
     minutes: u64,
     /// Which choices to make; those of another run, when its seed is named [default: new ones].
     #[arg(long)]
