@@ -152,6 +152,18 @@ impl Node {
         let mut flows = self.course.begin()?;
         let denied = self.course.deny(&flows)?;
         let begun = Instant::now();
+        let complaints = self
+            .go_on(wanted, &flows, &denied)
+            .and_then(|complaints| Ok([complaints, flows.finish(self.course.patience)?].concat()))
+            .and_then(|complaints| Ok([complaints, self.leave(before, &began_with)?].concat()));
+        // Also of what ended early it is told how far it came.
+        self.tell(begun.elapsed(), &flows, &denied, out)?;
+        complaints
+    }
+
+    /// One deed after the other, until the time is up or something is wrong.
+    fn go_on(&mut self, wanted: &Endurance, flows: &Flows, denied: &Denied) -> Result<Vec<String>> {
+        let begun = Instant::now();
         let mut complaints = Vec::new();
         let mut left = wanted.deeds;
         while left > 0 && begun.elapsed() < wanted.duration && complaints.is_empty() {
@@ -172,9 +184,6 @@ impl Node {
             }
             thread::park_timeout(Duration::from_millis(self.choice.below(PAUSE_MS)));
         }
-        complaints.extend(flows.finish(self.course.patience)?);
-        complaints.extend(self.leave(before, &began_with)?);
-        self.tell(begun.elapsed(), &flows, &denied, out)?;
         Ok(complaints)
     }
 
