@@ -103,10 +103,9 @@ impl Listing {
     }
 
     fn read(listing: &Value, ports: &BTreeMap<String, u32>) -> Result<Self> {
-        let objects = listing.get("nftables").and_then(Value::as_array).context("there is no list in it")?;
         let mut held = BTreeMap::new();
         let mut rules: BTreeMap<String, u32> = BTreeMap::new();
-        for object in objects {
+        for object in programs::objects(listing)? {
             let Some((kind, body)) = object.as_object().and_then(|object| object.iter().next()) else {
                 continue;
             };

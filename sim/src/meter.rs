@@ -10,7 +10,7 @@ use policy_core::model::Direction;
 use serde_json::Value;
 
 use crate::netns::Namespace;
-use crate::programs::nft;
+use crate::programs::{listed, nft, objects};
 
 /// The name of the table.
 const METER: &str = "sim-meter";
@@ -45,9 +45,9 @@ pub struct Counted(BTreeMap<(Direction, String), [u64; 2]>);
 
 /// Ends counting on a node.
 pub fn end(node: &Namespace) -> Result<Counted> {
-    let listing = nft(node, &["-j", "list", "table", "bridge", METER])?;
+    let listing = listed(node, &["table", "bridge", METER])?;
     nft(node, &["delete", "table", "bridge", METER])?;
-    Counted::read(&serde_json::from_slice(&listing).context("nft's listing is not JSON")?)
+    Counted::read(&listing)
 }
 
 impl Counted {
@@ -60,8 +60,7 @@ impl Counted {
 
     fn read(listing: &Value) -> Result<Self> {
         let mut counted = Self::default();
-        let objects = listing.get("nftables").and_then(Value::as_array).context("there is no list in it")?;
-        for set in objects.iter().filter_map(|object| object.get("set")) {
+        for set in objects(listing)?.iter().filter_map(|object| object.get("set")) {
             let (direction, at) = match set.get("name").and_then(Value::as_str) {
                 Some("egress-before") => (Direction::Egress, 0),
                 Some("egress-after") => (Direction::Egress, 1),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::netns::Namespace;
 
@@ -55,6 +56,17 @@ pub(crate) fn nft(node: &Namespace, arguments: &[&str]) -> Result<Vec<u8>> {
     let reason = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "nft {} failed: {reason}", arguments.join(" "));
     Ok(output.stdout)
+}
+
+/// What `nft` lists on a node (`nft -j list WHAT...`).
+pub(crate) fn listed(node: &Namespace, what: &[&str]) -> Result<Value> {
+    let listing = nft(node, &[&["-j", "list"], what].concat())?;
+    serde_json::from_slice(&listing).context("nft's listing is not JSON")
+}
+
+/// The objects of a listing of `nft`: libnftables-json(5).
+pub(crate) fn objects(listing: &Value) -> Result<&Vec<Value>> {
+    listing.get("nftables").and_then(Value::as_array).context("there is no list in it")
 }
 
 /// Whether everything that the netns arm runs is installed.

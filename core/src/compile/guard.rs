@@ -78,8 +78,8 @@ impl Own {
 /// An element of a port: which set, and the value beside the port.
 pub(crate) type OwnValue = (SetName, Datum);
 
-/// The guard of an attachment: what its network asks for, or else the agent's settings. Of an attachment without known addresses none can be
-/// called foreign, so only its MAC is guarded.
+/// The guard of an attachment: what its network asks for, or else the agent's settings. Of an attachment without known addresses
+/// none can be called foreign, so only its MAC is guarded.
 pub(crate) fn guard_of(attachment: &Attachment, bridge: &BridgeNetwork, config: &Config) -> Option<Guard> {
     match bridge.guard.or(config.guard) {
         Some(Guard::MacIp) if attachment.addresses.is_empty() => Some(Guard::Mac),

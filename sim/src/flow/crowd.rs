@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use policy_core::StateEngine;
+use policy_core::ruleset::TABLE;
 use serde_json::Value;
 
 use super::line::Ends;
 use super::{Course, script};
 use crate::netns::Namespace;
 use crate::probe::Family;
-use crate::programs::nft;
+use crate::programs::{listed, objects};
 
 /// The sets in which both ends' chains note UDP flows over IPv4 from the client to the server.
 const SETS: [&str; 2] = ["started-udp-ip4", "admitted-udp-ip4"];
@@ -54,16 +55,8 @@ impl Course {
             complaints.push("full sets: what is allowed does not arrive any more".to_owned());
         }
         complaints.extend(flows.finish(self.patience)?);
-        if denied.arrived() > 0 {
-            complaints.push(format!("full sets: {} denied packets arrived", denied.arrived()));
-        }
-        writeln!(
-            out,
-            "{begun} UDP flows, more than the sets take: {}; {} denied packets and connections tried, {} arrived",
-            flows.lines,
-            denied.tried(),
-            denied.arrived()
-        )?;
+        complaints.extend(denied.complaint());
+        writeln!(out, "{begun} UDP flows, more than the sets take: {}; {denied}", flows.lines)?;
         Ok(complaints)
     }
 }
@@ -85,10 +78,8 @@ fn fill(ends: &Ends) -> Result<u32> {
 
 /// How many elements a set has, and how many it can have.
 fn filled(node: &Namespace, set: &str) -> Result<(usize, usize)> {
-    let listed = nft(node, &["-j", "list", "set", "bridge", policy_core::ruleset::TABLE, set])?;
-    let listed: Value = serde_json::from_slice(&listed).context("nft prints no JSON")?;
-    let objects = listed.get("nftables").and_then(Value::as_array).context("nft prints no list")?;
-    let set = objects.iter().find_map(|object| object.get("set")).context("nft lists no set")?;
+    let listing = listed(node, &["set", "bridge", TABLE, set])?;
+    let set = objects(&listing)?.iter().find_map(|object| object.get("set")).context("nft lists no set")?;
     let held = set.get("elem").and_then(Value::as_array).map_or(0, Vec::len);
     let size = set.get("size").and_then(Value::as_u64).context("the set has no size")?;
     Ok((held, usize::try_from(size)?))

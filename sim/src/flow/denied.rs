@@ -1,6 +1,7 @@
 //! Traffic that no policy allows, all the time: none of it may arrive.
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -26,15 +27,26 @@ pub(super) struct Denied {
     arrived: Arc<AtomicU64>,
 }
 
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} denied packets and connections tried, {} arrived", self.tried(), self.arrived())
+    }
+}
+
 impl Denied {
     /// How often it was tried.
-    pub(super) fn tried(&self) -> u64 {
+    fn tried(&self) -> u64 {
         self.tried.load(Ordering::SeqCst)
     }
 
     /// How often something arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::SeqCst)
+    }
+
+    /// That something arrived, or that nothing was tried.
+    pub(super) fn complaint(&self) -> Option<String> {
+        (self.arrived() > 0 || self.tried() == 0).then(|| self.to_string())
     }
 
     /// Begins to send datagrams and to open connections, until `lines` stop.

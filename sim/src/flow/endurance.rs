@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use driver_nft::StateWish;
+use policy_core::ruleset::TABLE;
 use serde_json::Value;
 
 use super::agent::Keeper;
@@ -24,7 +25,7 @@ use crate::arm::NetnsArm;
 use crate::inside::ability;
 use crate::isolate;
 use crate::netns::Namespace;
-use crate::programs::nft;
+use crate::programs::{listed, nft, objects};
 use crate::scenario::Scenario;
 use crate::stage::{Stage, stages};
 
@@ -155,6 +156,7 @@ impl Node {
         let complaints = self
             .go_on(wanted, &flows, &denied)
             .and_then(|complaints| Ok([complaints, flows.finish(self.course.patience)?].concat()))
+            .map(|complaints| complaints.into_iter().chain(denied.complaint()).collect::<Vec<_>>())
             .and_then(|complaints| Ok([complaints, self.leave(before, &began_with)?].concat()));
         // Also of what ended early it is told how far it came.
         self.tell(begun.elapsed(), &flows, &denied, out)?;
@@ -198,13 +200,7 @@ impl Node {
         )?;
         writeln!(out, "{:>10}  commits of the agents", self.keeper.commits)?;
         writeln!(out, "{:>10}  times one version of the agent took over from another", self.keeper.upgrades)?;
-        writeln!(
-            out,
-            "{:>10}  denied packets and connections tried, {} arrived",
-            denied.tried(),
-            denied.arrived()
-        )?;
-        writeln!(out, "in {:.1} minutes; allowed: {}", took.as_secs_f64() / 60.0, flows.lines)?;
+        writeln!(out, "in {:.1} minutes: {denied}; allowed: {}", took.as_secs_f64() / 60.0, flows.lines)?;
         Ok(())
     }
 
@@ -294,9 +290,8 @@ impl Node {
 
     /// The names of the chains and sets of our table, and how many rules each chain has.
     fn objects_of_the_kernel(&self) -> Result<BTreeMap<String, usize>> {
-        let listed = nft(&self.namespace, &["-j", "list", "table", "bridge", "mnp-nft-bridge"])?;
-        let listed: Value = serde_json::from_slice(&listed).context("nft prints no JSON")?;
-        let objects = listed.get("nftables").and_then(Value::as_array).context("nft prints no list")?;
+        let listing = listed(&self.namespace, &["table", "bridge", TABLE])?;
+        let objects = objects(&listing)?;
         let mut counts = BTreeMap::new();
         for (kind, key) in [("chain", "name"), ("set", "name"), ("map", "name"), ("rule", "chain")] {
             let of_kind = objects.iter().filter_map(|object| object.get(kind)?.get(key)?.as_str());

@@ -113,24 +113,22 @@ impl Course {
         for stage in stages {
             let played = self.arm.change(stage).with_context(|| format!("in {:?}", stage.name))?;
             flows.lines.wait_for_more(self.patience).with_context(|| format!("after {:?}", stage.name))?;
-            let deed = script::deed(&stage.name);
-            if deed == script::Deed::Restart {
-                restarts += 1;
-                continue;
+            match script::deed(&stage.name) {
+                script::Deed::Restart => {
+                    restarts += 1;
+                    continue;
+                }
+                script::Deed::Upgrade => upgrades += 1,
+                script::Deed::Cut | script::Deed::Set | script::Deed::Unrelated => changes += 1,
             }
             ensure!(!played.commits.is_empty(), "{:?} changes nothing in the kernel", stage.name);
-            *(if deed == script::Deed::Upgrade { &mut upgrades } else { &mut changes }) += 1;
         }
         let mut complaints = flows.finish(self.patience)?;
-        let (tried, arrived) = (denied.tried(), denied.arrived());
-        if arrived > 0 || tried == 0 {
-            complaints.push(format!("of {tried} denied packets and connections, {arrived} arrived"));
-        }
+        complaints.extend(denied.complaint());
         let took = started.elapsed().as_secs_f64();
         writeln!(
             out,
-            "{changes} unrelated changes, {restarts} restarts and {upgrades} upgrades in {took:.1} s: {}; {tried} denied \
-             packets and connections tried, {arrived} arrived",
+            "{changes} unrelated changes, {restarts} restarts and {upgrades} upgrades in {took:.1} s: {}; {denied}",
             flows.lines
         )?;
         Ok(complaints)

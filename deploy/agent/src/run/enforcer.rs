@@ -176,7 +176,8 @@ impl<K: Kernel> Enforcer<K> {
                 other => error!(?other, "something unknown has happened"),
             }
         }
-        if !self.health.synced && self.compiler().is_settled() {
+        let settled = self.compiler().is_settled();
+        if settled && !self.health.synced {
             self.health.synced = true;
             let world = self.compiler().world();
             info!(
@@ -187,12 +188,12 @@ impl<K: Kernel> Enforcer<K> {
                 "everything is known, and the kernel enforces it"
             );
         }
-        if self.compiler().is_settled() {
+        if settled {
             // What was heard of changed nothing.
             self.oldest = None;
         }
         self.renew_journal();
-        debug!(settled = self.compiler().is_settled(), "served");
+        debug!(settled, "served");
     }
 }
 
